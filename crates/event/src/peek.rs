@@ -1,0 +1,196 @@
+//! The little the door looks at: enough to choose a lane, never enough to refuse.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use crate::ReasonCode;
+
+/// One of the two ways through the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// Leavers: never behind a bulk import.
+    Revocations,
+    /// Everything else.
+    Events,
+}
+
+impl Lane {
+    /// Both lanes.
+    pub const ALL: [Self; 2] = [Self::Revocations, Self::Events];
+
+    /// As a label of metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Revocations => "revocations",
+            Self::Events => "events",
+        }
+    }
+}
+
+/// Where a message goes: `revoke.<type>`, `event.<type>` or `dead.<reason>`; always under 255 bytes of
+/// `[A-Za-z0-9_.]`, whatever the sender wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RoutingKey(String);
+
+/// Longest type that becomes part of a routing key; AMQP's short strings end at 255 bytes.
+const LONGEST_TYPE: usize = 200;
+
+impl RoutingKey {
+    /// Looks at `type` and `data.active` of a body and chooses the lane. What cannot be looked at goes
+    /// to `event.unreadable`, where the worker says why.
+    pub fn for_body(body: &[u8]) -> Self {
+        let Ok(peeked) = serde_json::from_slice::<Peeked<'_>>(body) else { return Self::unreadable() };
+        let Some(kind) = peeked.kind.filter(|kind| is_plain(kind)) else { return Self::unreadable() };
+        let inactive = peeked.data.is_some_and(|data| data.active.is_some_and(Active::is_false));
+        if inactive || kind.ends_with(".user_deleted") {
+            Self(format!("revoke.{kind}"))
+        } else {
+            Self(format!("event.{kind}"))
+        }
+    }
+
+    /// Where bodies go that do not say what they are.
+    pub fn unreadable() -> Self {
+        Self("event.unreadable".to_owned())
+    }
+
+    /// Where a message goes that was given up on.
+    pub fn dead(reason: ReasonCode) -> Self {
+        Self(format!("dead.{reason}"))
+    }
+
+    /// Takes back a key that a message carried; `None` for one rollcall would not have written.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (first, rest) = text.split_once('.')?;
+        let ours = matches!(first, "revoke" | "event" | "dead") && is_plain(rest);
+        ours.then(|| Self(text.to_owned()))
+    }
+
+    /// The lane whose queue is bound to this key; `None` for dead letters.
+    pub fn lane(&self) -> Option<Lane> {
+        match self.0.split_once('.')?.0 {
+            "revoke" => Some(Lane::Revocations),
+            "event" => Some(Lane::Events),
+            _ => None,
+        }
+    }
+
+    /// The key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RoutingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn is_plain(kind: &str) -> bool {
+    !kind.is_empty()
+        && kind.len() <= LONGEST_TYPE
+        && kind.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'))
+}
+
+#[derive(Deserialize)]
+struct Peeked<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Option<std::borrow::Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "lenient")]
+    data: Option<PeekedData<'a>>,
+}
+
+#[derive(Deserialize)]
+struct PeekedData<'a> {
+    #[serde(borrow, default)]
+    active: Option<Active<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Active<'a> {
+    Flag(bool),
+    #[serde(borrow)]
+    Text(std::borrow::Cow<'a, str>),
+    Other(serde::de::IgnoredAny),
+}
+
+impl Active<'_> {
+    fn is_false(self) -> bool {
+        match self {
+            Self::Flag(flag) => !flag,
+            Self::Text(text) => text.eq_ignore_ascii_case("false"),
+            Self::Other(_) => false,
+        }
+    }
+}
+
+/// `data` that is no object says nothing about `active`; the worker will refuse it with a reason.
+fn lenient<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<PeekedData<'de>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Data<'a> {
+        Object(#[serde(borrow)] PeekedData<'a>),
+        Other(serde::de::IgnoredAny),
+    }
+    Ok(match Data::deserialize(from)? {
+        Data::Object(data) => Some(data),
+        Data::Other(_) => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(body: &str) -> String {
+        RoutingKey::for_body(body.as_bytes()).as_str().to_owned()
+    }
+
+    #[test]
+    fn leavers_take_the_fast_lane() {
+        for body in [
+            r#"{"type":"organization.directory.user_deleted","data":{"id":"u"}}"#,
+            r#"{"type":"organization.directory.user_updated","data":{"active":false}}"#,
+            r#"{"type":"organization.directory.user_created","data":{"active":"False"}}"#,
+        ] {
+            assert!(key(body).starts_with("revoke.organization.directory.user_"), "{body}");
+        }
+        assert_eq!(
+            key(r#"{"data":{"active":true,"x":[{}]},"type":"organization.directory.user_updated"}"#),
+            "event.organization.directory.user_updated"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_still_has_a_place() {
+        for body in ["", "{", "[]", "null", "\u{feff}{}", "{}", r#"{"type":7}"#, r#"{"type":null,"data":{}}"#] {
+            assert_eq!(key(body), "event.unreadable", "{body}");
+        }
+        assert_eq!(key(r#"{"type":"role.updated","data":null}"#), "event.role.updated");
+        assert_eq!(key(r#"{"type":"role.updated","data":[1]}"#), "event.role.updated");
+        assert_eq!(key(r#"{"type":"role.updated","data":{"active":7}}"#), "event.role.updated");
+    }
+
+    #[test]
+    fn a_type_never_becomes_a_raw_routing_key() {
+        for kind in ["a".repeat(201), "a#".into(), "*".into(), "a b".into(), "a\\u0000".into(), "ä".into()] {
+            assert_eq!(key(&format!(r#"{{"type":"{kind}"}}"#)), "event.unreadable", "{kind}");
+        }
+        assert_eq!(key(&format!(r#"{{"type":"{}"}}"#, "a".repeat(200))).len(), 206);
+    }
+
+    #[test]
+    fn a_key_is_read_back_or_refused() {
+        for ours in ["event.a.b", "revoke.a", "dead.parse_error"] {
+            assert_eq!(RoutingKey::parse(ours).unwrap().as_str(), ours);
+        }
+        for foreign in ["", "event", "event.", "other.a", "event.#"] {
+            assert!(RoutingKey::parse(foreign).is_none(), "{foreign}");
+        }
+        assert_eq!(RoutingKey::parse("dead.parse_error").unwrap().lane(), None);
+        assert_eq!(RoutingKey::unreadable().lane(), Some(Lane::Events));
+    }
+}
