@@ -5,6 +5,8 @@
 
 pub mod clock;
 mod envelope;
+mod event;
+mod fields;
 mod id;
 mod payload;
 mod peek;
@@ -12,12 +14,10 @@ mod reason;
 mod scan;
 mod version;
 
-mod event;
-
 pub use envelope::{Envelope, Source};
 pub use event::{
-    Change, DirectoryEvent, DirectoryState, GroupChange, GroupStatus, OrganizationChange, OrganizationStatus, Profile,
-    UserChange, UserStatus,
+    Change, DirectoryEvent, DirectoryState, GroupChange, GroupStatus, OrganizationChange, OrganizationStatus,
+    Profile, UserChange, UserStatus,
 };
 pub use id::{DeliveryId, EnvironmentId, EventId, GroupId, InvalidId, OrganizationId, UserId};
 pub use peek::{Lane, RoutingKey};

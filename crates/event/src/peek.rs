@@ -1,8 +1,10 @@
 //! The little the door looks at: enough to choose a lane, never enough to refuse.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::ReasonCode;
 
@@ -42,8 +44,7 @@ impl RoutingKey {
     pub fn for_body(body: &[u8]) -> Self {
         let Ok(peeked) = serde_json::from_slice::<Peeked<'_>>(body) else { return Self::unreadable() };
         let Some(kind) = peeked.kind.filter(|kind| is_plain(kind)) else { return Self::unreadable() };
-        let inactive = peeked.data.is_some_and(|data| data.active.is_some_and(Active::is_false));
-        if inactive || kind.ends_with(".user_deleted") {
+        if peeked.data.is_some_and(is_inactive) || kind.ends_with(".user_deleted") {
             Self(format!("revoke.{kind}"))
         } else {
             Self(format!("event.{kind}"))
@@ -97,48 +98,22 @@ fn is_plain(kind: &str) -> bool {
 #[derive(Deserialize)]
 struct Peeked<'a> {
     #[serde(rename = "type", borrow)]
-    kind: Option<std::borrow::Cow<'a, str>>,
-    #[serde(borrow, default, deserialize_with = "lenient")]
-    data: Option<PeekedData<'a>>,
+    kind: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct PeekedData<'a> {
-    #[serde(borrow, default)]
-    active: Option<Active<'a>>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Active<'a> {
-    Flag(bool),
     #[serde(borrow)]
-    Text(std::borrow::Cow<'a, str>),
-    Other(serde::de::IgnoredAny),
+    active: Option<&'a RawValue>,
 }
 
-impl Active<'_> {
-    fn is_false(self) -> bool {
-        match self {
-            Self::Flag(flag) => !flag,
-            Self::Text(text) => text.eq_ignore_ascii_case("false"),
-            Self::Other(_) => false,
-        }
-    }
-}
-
-/// `data` that is no object says nothing about `active`; the worker will refuse it with a reason.
-fn lenient<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<PeekedData<'de>>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Data<'a> {
-        Object(#[serde(borrow)] PeekedData<'a>),
-        Other(serde::de::IgnoredAny),
-    }
-    Ok(match Data::deserialize(from)? {
-        Data::Object(data) => Some(data),
-        Data::Other(_) => None,
-    })
+/// Whether `data.active` says no, as a boolean or as the text some directories send. `data` that is no
+/// object says nothing; the worker will refuse it with a reason.
+fn is_inactive(data: &RawValue) -> bool {
+    let active = serde_json::from_str::<PeekedData<'_>>(data.get()).ok().and_then(|data| data.active);
+    active.is_some_and(|active| active.get().trim_matches('"').eq_ignore_ascii_case("false"))
 }
 
 #[cfg(test)]
@@ -166,7 +141,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_looked_at_still_has_a_place() {
-        for body in ["", "{", "[]", "null", "\u{feff}{}", "{}", r#"{"type":7}"#, r#"{"type":null,"data":{}}"#] {
+        for body in ["", "{", "[]", "null", "\u{feff}{}", "{}", r#"{"type":7}"#, r#"{"type":null,"data":{}}"#]
+        {
             assert_eq!(key(body), "event.unreadable", "{body}");
         }
         assert_eq!(key(r#"{"type":"role.updated","data":null}"#), "event.role.updated");

@@ -108,7 +108,8 @@ mod tests {
     #[test]
     fn three_six_and_nine_digits_and_offsets_name_one_instant() {
         let expected = version("2026-09-01T08:00:00.100000000Z", false, "e");
-        for same in ["2026-09-01T08:00:00.1Z", "2026-09-01T08:00:00.100Z", "2026-09-01T13:30:00.100000+05:30"] {
+        for same in ["2026-09-01T08:00:00.1Z", "2026-09-01T08:00:00.100Z", "2026-09-01T13:30:00.100000+05:30"]
+        {
             assert_eq!(version(same, false, "e"), expected);
         }
     }
@@ -123,7 +124,9 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_refused() {
-        for bad in ["", "infinity", "2026-02-30T00:00:00Z", "300000-01-01T00:00:00Z", "2026-09-01", "1788250000"] {
+        for bad in
+            ["", "infinity", "2026-02-30T00:00:00Z", "300000-01-01T00:00:00Z", "2026-09-01", "1788250000"]
+        {
             assert!(OccurredAt::parse(bad).is_none(), "{bad}");
         }
     }
