@@ -1,7 +1,10 @@
 //! What travels on the queue.
 
+use std::fmt;
+
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
 
 use crate::DeliveryId;
 
@@ -23,6 +26,35 @@ impl Source {
     /// The inverse of [`Source::as_str`].
     pub fn parse(text: &str) -> Option<Self> {
         (text == "scalekit").then_some(Self::Scalekit)
+    }
+}
+
+/// SHA-256 of a body as it came: with source and event id the key by which duplicates are known.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BodyHash([u8; 32]);
+
+impl BodyHash {
+    /// Hashes a body.
+    pub fn of(body: &[u8]) -> Self {
+        Self(Sha256::digest(body).into())
+    }
+
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for BodyHash {
+    /// 64 lower-case hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for BodyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

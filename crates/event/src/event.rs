@@ -5,13 +5,17 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use crate::payload;
-use crate::{EnvironmentId, EventId, GroupId, OccurredAt, OrganizationId, Unreadable, UserId, Version};
+use crate::{
+    BodyHash, EnvironmentId, EventId, GroupId, OccurredAt, OrganizationId, Unreadable, UserId, Version,
+};
 
 /// One event of the vendor, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectoryEvent {
     /// The id in the body.
     pub id: EventId,
+    /// The hash of the whole body.
+    pub body_sha256: BodyHash,
     /// The type in the body, as written; at most 255 bytes.
     pub kind: String,
     /// When it happened; absent only where nothing is changed by it.

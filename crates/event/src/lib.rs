@@ -14,7 +14,7 @@ mod reason;
 mod scan;
 mod version;
 
-pub use envelope::{Envelope, Source};
+pub use envelope::{BodyHash, Envelope, Source};
 pub use event::{
     Change, DirectoryEvent, DirectoryState, GroupChange, GroupStatus, OrganizationChange, OrganizationStatus,
     Profile, UserChange, UserStatus,

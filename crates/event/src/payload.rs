@@ -11,7 +11,9 @@ use crate::event::{
 };
 use crate::fields::{Fields, flag, invalid, parsed, text};
 use crate::scan::scan;
-use crate::{EnvironmentId, EventId, GroupId, OccurredAt, OrganizationId, Unreadable, UserId, Version};
+use crate::{
+    BodyHash, EnvironmentId, EventId, GroupId, OccurredAt, OrganizationId, Unreadable, UserId, Version,
+};
 
 /// Every documented type. Those without an arm in [`change`] are recorded only.
 const CATALOGUE: [&str; 47] = [
@@ -89,6 +91,7 @@ pub(crate) fn read(body: &[u8]) -> Result<DirectoryEvent, Unreadable> {
     };
     let mut event = DirectoryEvent {
         id,
+        body_sha256: BodyHash::of(body),
         kind,
         occurred_at,
         environment_id: envelope.id("environment_id", EnvironmentId::parse)?,
@@ -280,7 +283,7 @@ fn organization_of(
 
 fn version(event: &DirectoryEvent, takes_access_away: bool) -> Result<Version, Unreadable> {
     let at = event.occurred_at.ok_or_else(|| invalid("occurred_at", "is missing"))?;
-    Ok(Version::new(at, takes_access_away, &event.id))
+    Ok(Version::new(at, takes_access_away, &event.id, &event.body_sha256))
 }
 
 fn data_fields(data: Option<&RawValue>) -> Result<Fields<'_>, Unreadable> {

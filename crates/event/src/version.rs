@@ -4,7 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, Datelike, SecondsFormat, TimeDelta, Utc};
 
-use crate::EventId;
+use crate::{BodyHash, EventId};
 
 /// When the vendor says the change happened, in whole nanoseconds, UTC.
 ///
@@ -44,18 +44,22 @@ impl fmt::Display for OccurredAt {
 }
 
 /// An event's place in the one order all workers agree on: (`occurred_at`, 1 if it takes access away
-/// else 0, event id).
+/// else 0, event id, hash of the body).
 ///
-/// Written as `2026-09-01T08:00:00.123456000Z/1/evt_…`, whose bytewise order is the version order on
-/// PostgreSQL (`COLLATE "C"`) and SQLite (`BINARY`) alike. The empty text means "never written" and is
-/// lower than every version.
+/// The hash only decides between two bodies under one id and one time, which the vendor's own samples
+/// show: without it the one that came first would win, and order would matter after all.
+///
+/// Written as `2026-09-01T08:00:00.123456000Z 1 evt_… 61441eec3c8eefba`, whose bytewise order is the
+/// version order on PostgreSQL (`COLLATE "C"`) and SQLite (`BINARY`) alike. The empty text means "never
+/// written" and is lower than every version.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(String);
 
 impl Version {
-    /// The version of the event `id`, which happened at `at` and does or does not take access away.
-    pub fn new(at: OccurredAt, takes_access_away: bool, id: &EventId) -> Self {
-        Self(format!("{at}/{}/{id}", u8::from(takes_access_away)))
+    /// The version of the event `id` with this body, which happened at `at` and does or does not take
+    /// access away.
+    pub fn new(at: OccurredAt, takes_access_away: bool, id: &EventId, body: &BodyHash) -> Self {
+        Self(format!("{at} {} {id} {}", u8::from(takes_access_away), &body.to_string()[..16]))
     }
 
     /// As stored.
@@ -80,7 +84,8 @@ mod tests {
     use super::*;
 
     fn version(at: &str, takes_access_away: bool, id: &str) -> Version {
-        Version::new(OccurredAt::parse(at).unwrap(), takes_access_away, &EventId::parse(id).unwrap())
+        let body = BodyHash::of(b"{}");
+        Version::new(OccurredAt::parse(at).unwrap(), takes_access_away, &EventId::parse(id).unwrap(), &body)
     }
 
     #[test]
@@ -103,6 +108,14 @@ mod tests {
             assert!(pair[0] < pair[1], "{} must be lower than {}", pair[0], pair[1]);
             assert!(pair[0].as_str().as_bytes() < pair[1].as_str().as_bytes());
         }
+    }
+
+    #[test]
+    fn two_bodies_under_one_id_and_time_are_told_apart() {
+        let (at, id) = (OccurredAt::parse("2026-09-01T08:00:00Z").unwrap(), EventId::parse("evt_1").unwrap());
+        let versions = [b"a", b"b"].map(|body| Version::new(at, false, &id, &BodyHash::of(body)));
+        assert_ne!(versions[0], versions[1]);
+        assert!(versions.iter().all(|version| *version < Version::new(at, true, &id, &BodyHash::of(b"a"))));
     }
 
     #[test]
