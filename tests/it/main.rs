@@ -1,1 +1,3 @@
 //! Every test with a socket.
+
+mod harness;
