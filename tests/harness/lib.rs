@@ -19,5 +19,6 @@ mod wait;
 pub use child::Child;
 pub use folder::Folder;
 pub use ports::free_port;
+pub use process::{Service, bin};
 
 pub use wait::eventually;
