@@ -10,6 +10,7 @@ pub mod process;
 pub mod proxy;
 pub mod rabbitmq;
 pub mod shared;
+pub mod simulator;
 
 mod child;
 mod folder;

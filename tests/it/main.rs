@@ -1,3 +1,4 @@
 //! Every test with a socket.
 
 mod harness;
+mod simulator;
