@@ -11,6 +11,8 @@
 mod gauge;
 mod log;
 mod metrics;
+#[cfg(test)]
+mod operations;
 mod otlp;
 mod panics;
 mod queue;
