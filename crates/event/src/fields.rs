@@ -51,9 +51,9 @@ impl<'a> Fields<'a> {
         serde_json::from_str(text).map_err(|error| {
             let message = error.to_string();
             match message.strip_prefix(TWICE) {
-                Some(rest) => {
-                    Unreadable::DuplicateKey(rest.split(" at line ").next().unwrap_or(rest).to_owned())
-                }
+                Some(rest) => Unreadable::DuplicateKey(shown(rest.split(" at line ").next().unwrap_or(rest))),
+                // serde quotes the value that is no object: a whole body, in log lines and headers.
+                None if error.is_data() => Unreadable::Json(serde_json::Error::custom("not an object")),
                 None => Unreadable::Json(error),
             }
         })
@@ -112,6 +112,13 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// A key as it may stand in a log line, a terminal or a message header: its start, escaped.
+fn shown(key: &str) -> String {
+    const LONGEST: usize = 32;
+    let start: String = key.chars().take(LONGEST).collect();
+    start.escape_debug().to_string()
+}
+
 /// A text; absent, null and empty are all "not there".
 pub(crate) fn text(raw: Option<&RawValue>, field: &'static str) -> Result<Option<String>, Unreadable> {
     let Some(raw) = raw else { return Ok(None) };
@@ -122,7 +129,12 @@ pub(crate) fn text(raw: Option<&RawValue>, field: &'static str) -> Result<Option
 /// A flag: a boolean, or the text `true` or `false` in any case, as Entra ID sends it.
 pub(crate) fn flag(raw: Option<&RawValue>, field: &'static str) -> Result<Option<bool>, Unreadable> {
     let Some(raw) = raw else { return Ok(None) };
-    match raw.get().trim_matches('"') {
+    // Decoded, so that a letter written as an escape spells what it means.
+    let word = match raw.get().starts_with('"') {
+        true => parsed::<String>(raw, field, "is neither true nor false")?,
+        false => raw.get().to_owned(),
+    };
+    match word.as_str() {
         "null" | "" => Ok(None),
         yes if yes.eq_ignore_ascii_case("true") => Ok(Some(true)),
         no if no.eq_ignore_ascii_case("false") => Ok(Some(false)),

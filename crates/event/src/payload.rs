@@ -157,7 +157,7 @@ fn user(event: &DirectoryEvent, data: Option<&RawValue>, moment: Moment) -> Resu
 fn stated_status(fields: &mut Fields<'_>, moment: Moment) -> Result<Option<UserStatus>, Unreadable> {
     let stated = match flag(fields.take("active"), "active")? {
         Some(active) => Some(active),
-        None => raw_active(fields.peek("raw_attributes")),
+        None => raw_active(fields.peek("raw_attributes"))?,
     };
     Ok(match (stated, moment) {
         (Some(false), _) => Some(UserStatus::Deactivated),
@@ -166,10 +166,18 @@ fn stated_status(fields: &mut Fields<'_>, moment: Moment) -> Result<Option<UserS
     })
 }
 
-/// The identity provider's own words are free-form: another shape than a flag says nothing.
-fn raw_active(raw: Option<&RawValue>) -> Option<bool> {
-    let mut attributes = Fields::parse(raw?.get()).ok()?;
-    flag(attributes.take("active"), "raw_attributes.active").ok()?
+/// The identity provider's own words are free-form: another shape than a flag says nothing, and other
+/// keys may stand twice. `active` may not: one reader would see a leaver where another sees none.
+fn raw_active(raw: Option<&RawValue>) -> Result<Option<bool>, Unreadable> {
+    #[derive(Deserialize)]
+    struct Stated<'a> {
+        #[serde(borrow)]
+        active: Option<&'a RawValue>,
+    }
+    let Some(object) = raw.filter(|raw| raw.get().starts_with('{')) else { return Ok(None) };
+    let stated: Stated<'_> = serde_json::from_str(object.get())
+        .map_err(|_| Unreadable::DuplicateKey("raw_attributes.active".to_owned()))?;
+    Ok(flag(stated.active, "raw_attributes.active").unwrap_or(None))
 }
 
 fn profile(email: Option<String>, mut fields: Fields<'_>) -> Result<Profile, Unreadable> {
@@ -192,17 +200,10 @@ fn profile(email: Option<String>, mut fields: Fields<'_>) -> Result<Profile, Unr
 
 /// A user's whole set of groups; null and `[]` mean none.
 fn group_ids(groups: &RawValue) -> Result<BTreeSet<GroupId>, Unreadable> {
-    #[derive(Deserialize)]
-    struct Group<'a> {
-        #[serde(borrow)]
-        id: Option<&'a RawValue>,
-    }
-    let listed: Option<Vec<Group<'_>>> = parsed(groups, "groups", "is no list of groups")?;
-    listed
-        .unwrap_or_default()
+    objects(groups, "groups", "is no list of groups")?
         .into_iter()
-        .map(|group| {
-            let id = text(group.id, "groups[].id")?.ok_or(Unreadable::MissingId("groups[].id"))?;
+        .map(|mut group| {
+            let id = text(group.take("id"), "groups[].id")?.ok_or(Unreadable::MissingId("groups[].id"))?;
             GroupId::parse(id).map_err(|error| invalid("groups[].id", error.to_string()))
         })
         .collect()
@@ -210,18 +211,26 @@ fn group_ids(groups: &RawValue) -> Result<BTreeSet<GroupId>, Unreadable> {
 
 /// `roles[].role_name`; entries without one say nothing.
 fn role_names(roles: Option<&RawValue>) -> Result<Vec<String>, Unreadable> {
-    #[derive(Deserialize)]
-    struct Role<'a> {
-        #[serde(borrow)]
-        role_name: Option<&'a RawValue>,
-    }
     let Some(roles) = roles else { return Ok(Vec::new()) };
-    let listed: Option<Vec<Role<'_>>> = parsed(roles, "roles", "is no list of roles")?;
     let mut names = BTreeSet::new();
-    for role in listed.unwrap_or_default() {
-        names.extend(text(role.role_name, "roles[].role_name")?);
+    for mut role in objects(roles, "roles", "is no list of roles")? {
+        names.extend(text(role.take("role_name"), "roles[].role_name")?);
     }
     Ok(names.into_iter().collect())
+}
+
+/// The objects in a list; null is an empty one.
+fn objects<'a>(
+    list: &'a RawValue,
+    field: &'static str,
+    problem: &str,
+) -> Result<Vec<Fields<'a>>, Unreadable> {
+    let listed: Option<Vec<&RawValue>> = parsed(list, field, problem)?;
+    let objects = listed.unwrap_or_default().into_iter().map(|item| match item.get().starts_with('{') {
+        true => Fields::parse(item.get()),
+        false => Err(invalid(field, problem)),
+    });
+    objects.collect()
 }
 
 fn group(event: &DirectoryEvent, data: Option<&RawValue>, moment: Moment) -> Result<Change, Unreadable> {

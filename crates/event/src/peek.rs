@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::ReasonCode;
+use crate::fields::flag;
 
 /// One of the two ways through the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,6 +43,10 @@ impl RoutingKey {
     /// Looks at `type` and `data.active` of a body and chooses the lane. What cannot be looked at goes
     /// to `event.unreadable`, where the worker says why.
     pub fn for_body(body: &[u8]) -> Self {
+        // serde would take the fields from a list, too, in their order.
+        if body.trim_ascii_start().first() != Some(&b'{') {
+            return Self::unreadable();
+        }
         let Ok(peeked) = serde_json::from_slice::<Peeked<'_>>(body) else { return Self::unreadable() };
         let Some(kind) = peeked.kind.filter(|kind| is_plain(kind)) else { return Self::unreadable() };
         if peeked.data.is_some_and(is_inactive) || kind.ends_with(".user_deleted") {
@@ -112,8 +117,11 @@ struct PeekedData<'a> {
 /// Whether `data.active` says no, as a boolean or as the text some directories send. `data` that is no
 /// object says nothing; the worker will refuse it with a reason.
 fn is_inactive(data: &RawValue) -> bool {
+    if !data.get().starts_with('{') {
+        return false;
+    }
     let active = serde_json::from_str::<PeekedData<'_>>(data.get()).ok().and_then(|data| data.active);
-    active.is_some_and(|active| active.get().trim_matches('"').eq_ignore_ascii_case("false"))
+    matches!(flag(active, "active"), Ok(Some(false)))
 }
 
 #[cfg(test)]
@@ -130,6 +138,7 @@ mod tests {
             r#"{"type":"organization.directory.user_deleted","data":{"id":"u"}}"#,
             r#"{"type":"organization.directory.user_updated","data":{"active":false}}"#,
             r#"{"type":"organization.directory.user_created","data":{"active":"False"}}"#,
+            r#"{"type":"organization.directory.user_updated","data":{"active":"F\u0061lse"}}"#,
         ] {
             assert!(key(body).starts_with("revoke.organization.directory.user_"), "{body}");
         }
@@ -145,6 +154,9 @@ mod tests {
         {
             assert_eq!(key(body), "event.unreadable", "{body}");
         }
+        // The values of the fields in their order, without the object that names them.
+        assert_eq!(key(r#"["a.user_deleted",{"active":false}]"#), "event.unreadable");
+        assert_eq!(key(r#"{"type":"role.updated","data":[false]}"#), "event.role.updated");
         assert_eq!(key(r#"{"type":"role.updated","data":null}"#), "event.role.updated");
         assert_eq!(key(r#"{"type":"role.updated","data":[1]}"#), "event.role.updated");
         assert_eq!(key(r#"{"type":"role.updated","data":{"active":7}}"#), "event.role.updated");
