@@ -90,6 +90,11 @@ pub(crate) fn send(pid: u32, signal: Signal) -> anyhow::Result<()> {
     kill(Pid::from_raw(raw), signal).with_context(|| format!("sending {signal} to {pid}"))
 }
 
+/// Asks a process to stop, by its number (SIGTERM).
+pub fn terminate(pid: u32) -> anyhow::Result<()> {
+    send(pid, Signal::SIGTERM)
+}
+
 /// Wraps a command so that it runs as `user` and is killed when the thread that started it ends.
 /// `setpriv` becomes the command itself, so the process number stays the same.
 pub(crate) fn bound_to_us(command: &Command, user: As<'_>) -> Command {

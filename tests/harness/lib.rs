@@ -5,21 +5,24 @@
 //! server of the machine.
 
 pub mod http;
+pub mod metrics;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod rabbitmq;
 pub mod shared;
 pub mod simulator;
+pub mod testbed;
 
 mod child;
 mod folder;
 mod ports;
 mod wait;
 
-pub use child::Child;
+pub use child::{Child, terminate};
 pub use folder::Folder;
 pub use ports::free_port;
 pub use process::{Service, bin};
 
+pub use testbed::TestBed;
 pub use wait::eventually;
