@@ -1,0 +1,246 @@
+//! Reading one queue of the broker.
+//!
+//! A message that was handed out before may be the one that kills the worker, and everything held with it
+//! when the channel dies is counted with it. So the consumer starts with a prefetch of one and widens at the
+//! first message that nobody had before; when such a message turns up among others, it narrows again, hands
+//! the others out first, and the suspects one by one with nothing else in hand.
+
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+
+use super::Publisher;
+use super::held::Held;
+use super::link::Link;
+use super::owed::Owed;
+use crate::backoff::Delays;
+use crate::error::chain;
+use crate::ladder::Move;
+use crate::message::Tag;
+use crate::name::ConsumedQueue;
+use crate::{Message, Options, QueueError, Settlement};
+
+/// How often something owed is tried again.
+const OWED: Duration = Duration::from_secs(1);
+
+pub(crate) struct Consumer {
+    url: String,
+    pub(super) options: Options,
+    queue: ConsumedQueue,
+    prefetch: u16,
+    pub(super) publisher: Publisher,
+    pub(super) link: Option<Link>,
+    opening: Option<JoinHandle<Result<Link, QueueError>>>,
+    delays: Delays,
+    not_before: Option<Instant>,
+    /// Names the connection, so that a message of an earlier one, or of another consumer, is told apart.
+    generation: u64,
+    /// Whether to consume one at a time.
+    narrow: bool,
+    pub(super) held: Held,
+    pub(super) owed: Vec<Owed>,
+}
+
+impl Consumer {
+    pub(crate) async fn open(
+        url: &str,
+        options: &Options,
+        queue: ConsumedQueue,
+        prefetch: u16,
+        publisher: Publisher,
+    ) -> Result<Self, QueueError> {
+        let mut consumer = Self {
+            url: url.to_owned(),
+            options: options.clone(),
+            queue,
+            // None at all would mean "no limit".
+            prefetch: prefetch.max(1),
+            publisher,
+            link: None,
+            opening: None,
+            delays: Delays::new(),
+            not_before: None,
+            generation: 0,
+            narrow: true,
+            held: Held::default(),
+            owed: Vec::new(),
+        };
+        match consumer.connect().await {
+            Err(error) if !error.is_transient() => Err(error),
+            // `receive` goes on trying.
+            _ => Ok(consumer),
+        }
+    }
+
+    pub(crate) async fn receive(&mut self, max: usize, linger: Duration) -> Result<Vec<Message>, QueueError> {
+        self.connect().await?;
+        let received = self.collect(max.max(1), linger).await;
+        if let Err(error) = &received {
+            tracing::warn!(
+                queue = self.queue.name(),
+                error = chain(error),
+                "the consuming connection was lost"
+            );
+            self.lose();
+        }
+        received
+    }
+
+    pub(crate) async fn close(mut self, grace: Duration) {
+        if timeout(grace, self.hand_back()).await.is_err() {
+            tracing::warn!(queue = self.queue.name(), "not everything was handed back in time");
+        }
+        if let Some(link) = self.link.take() {
+            link.close().await;
+        }
+    }
+
+    /// Connects if there is no connection. In a task of its own, so that being cancelled costs no progress.
+    async fn connect(&mut self) -> Result<(), QueueError> {
+        if self.link.is_some() {
+            return Ok(());
+        }
+        if let Some(at) = self.not_before {
+            sleep_until(at).await;
+            self.not_before = None;
+        }
+        let opening = self.opening.get_or_insert_with(|| {
+            tokio::spawn(Link::open(self.url.clone(), self.options.clone(), self.queue))
+        });
+        let opened = opening.await;
+        self.opening = None;
+        match opened.unwrap_or(Err(QueueError::Closed)) {
+            Ok(link) => {
+                self.delays.connected();
+                self.generation = rand::random();
+                (self.narrow, self.link) = (true, Some(link));
+                Ok(())
+            }
+            Err(error) => {
+                self.lose();
+                Err(error)
+            }
+        }
+    }
+
+    /// Forgets a connection. All that was held on it comes again.
+    pub(super) fn lose(&mut self) {
+        self.link = None;
+        self.held = Held::default();
+        self.owed.clear();
+        self.not_before = Some(Instant::now() + self.delays.next());
+    }
+
+    async fn collect(&mut self, max: usize, linger: Duration) -> Result<Vec<Message>, QueueError> {
+        self.sort();
+        if self.held.fresh.is_empty() && self.held.suspects.is_empty() {
+            self.wait_for_one().await?;
+        }
+        if !self.held.fresh.is_empty() {
+            self.narrow = false;
+            let deadline = Instant::now() + linger;
+            while self.held.fresh.len() < max && self.held.suspects.is_empty() {
+                self.fit().await?;
+                let Some(link) = self.link.as_mut() else { break };
+                let Ok(delivery) = timeout_at(deadline, link.next()).await else { break };
+                self.held.arrived.push(delivery?);
+                self.sort();
+            }
+        }
+        if !self.held.suspects.is_empty() {
+            self.narrow = true;
+            self.pause().await?;
+        }
+        if self.held.fresh.is_empty() {
+            return self.one_suspect().await;
+        }
+        let size = max.min(self.held.fresh.len());
+        Ok(self.held.fresh.drain(..size).collect())
+    }
+
+    async fn wait_for_one(&mut self) -> Result<(), QueueError> {
+        while self.held.fresh.is_empty() && self.held.suspects.is_empty() {
+            self.fit().await?;
+            let Some(link) = self.link.as_mut() else { return Err(QueueError::Ended(self.queue.name())) };
+            tokio::select! { biased;
+                delivery = link.next() => {
+                    self.held.arrived.push(delivery?);
+                    self.sort();
+                }
+                () = sleep(OWED), if !self.owed.is_empty() => self.pay().await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees to it that messages are consumed at the width wanted.
+    async fn fit(&mut self) -> Result<(), QueueError> {
+        let width = if self.narrow { 1 } else { self.prefetch };
+        if self.link.as_ref().is_some_and(|link| link.width() == Some(width)) {
+            return Ok(());
+        }
+        self.pause().await?;
+        match self.link.as_mut() {
+            Some(link) => link.consume(width).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn pause(&mut self) -> Result<(), QueueError> {
+        if let Some(link) = self.link.as_mut() {
+            link.pause(&mut self.held.arrived).await?;
+        }
+        self.sort();
+        Ok(())
+    }
+
+    fn sort(&mut self) {
+        self.held.sort(self.queue, self.generation, self.options.delivery_limit);
+    }
+
+    /// Hands out one suspect, after sending the others round again: whatever it does to this process, they
+    /// are not held with it. One that cannot be sent back now is simply held on.
+    async fn one_suspect(&mut self) -> Result<Vec<Message>, QueueError> {
+        while self.held.suspects.len() > 1 {
+            let Some(last) = self.held.suspects.back() else { break };
+            let step = Move::of(last, &Settlement::Return, &[]);
+            let Tag::Rabbit { tag, .. } = last.tag else { break };
+            let owed = Owed::new(tag, &last.routing_key, last.body(), step);
+            if owed.pay(&self.publisher).await.is_err() {
+                break;
+            }
+            self.held.suspects.pop_back();
+            self.acknowledge([tag]).await?;
+        }
+        Ok(self.held.suspects.pop_front().into_iter().collect())
+    }
+
+    async fn hand_back(&mut self) {
+        if self.pause().await.is_err() {
+            return;
+        }
+        let mut held: Vec<Message> = self.held.suspects.drain(..).collect();
+        held.extend(self.held.fresh.drain(..));
+        let returned = held.into_iter().map(|message| (message, Settlement::Return)).collect();
+        // What fails here comes again when the channel closes.
+        let _ = self.settle(returned).await;
+    }
+
+    pub(super) fn is_mine(&self, tag: Tag) -> Option<u64> {
+        match tag {
+            Tag::Rabbit { generation, tag } if generation == self.generation && self.held.holds(tag) => {
+                Some(tag)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        if let Some(opening) = &self.opening {
+            opening.abort();
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Settling a batch: first whatever must be stored anew, then the acknowledgements.
+
+use futures_util::future::try_join_all;
+use futures_util::{StreamExt, stream};
+
+use super::consumer::Consumer;
+use super::owed::Owed;
+use crate::error::chain;
+use crate::ladder::Move;
+use crate::{Fate, Message, PublishError, QueueError, Settled, Settlement};
+
+/// Publishes of one batch that may be in flight at once. Far below the publisher's line, which a batch of
+/// retries must not fill.
+const AT_ONCE: usize = 64;
+
+impl Consumer {
+    pub(crate) async fn settle(
+        &mut self,
+        settled: Vec<(Message, Settlement)>,
+    ) -> Result<Settled, QueueError> {
+        let mut fates = Vec::with_capacity(settled.len());
+        let (mut done, mut owed) = (Vec::new(), Vec::new());
+        for (message, settlement) in &settled {
+            let Some(tag) = self.is_mine(message.tag) else {
+                fates.push(Fate::ComesAgain);
+                continue;
+            };
+            let step = Move::of(message, settlement, &self.options.retry_steps);
+            fates.push(step.fate());
+            match step {
+                Move::Drop => done.push((fates.len() - 1, tag)),
+                step => {
+                    owed.push((fates.len() - 1, Owed::new(tag, &message.routing_key, message.body(), step)))
+                }
+            }
+        }
+        self.store(owed, &mut fates, &mut done).await;
+        if let Err(error) = self.acknowledge(done.iter().map(|(_, tag)| *tag)).await {
+            tracing::warn!(error = chain(&error), "a batch could not be acknowledged");
+            self.lose();
+            done.iter().for_each(|(at, _)| fates[*at] = Fate::ComesAgain);
+        }
+        Ok(Settled { fates })
+    }
+
+    /// Stores copies. Those stored join `done`; the others are kept, or given back by the broker's means.
+    async fn store(&mut self, owed: Vec<(usize, Owed)>, fates: &mut [Fate], done: &mut Vec<(usize, u64)>) {
+        let at_once = AT_ONCE.min(self.options.window.max(1));
+        let publisher = &self.publisher;
+        let paid: Vec<(usize, Owed, Result<(), PublishError>)> = stream::iter(owed)
+            .map(|(at, owed)| async move {
+                let paid = owed.pay(publisher).await;
+                (at, owed, paid)
+            })
+            .buffered(at_once)
+            .collect()
+            .await;
+        for (at, owed, paid) in paid {
+            match paid {
+                Ok(()) => done.push((at, owed.tag)),
+                Err(_) if owed.is_return() => self.requeue(owed.tag).await,
+                Err(error) => {
+                    tracing::warn!(error = chain(&error), "a retry or dead letter could not be stored yet");
+                    fates[at] = Fate::Kept;
+                    self.owed.push(owed);
+                }
+            }
+        }
+    }
+
+    /// Tries once more to store what is owed, in its order, until something fails.
+    pub(super) async fn pay(&mut self) -> Result<(), QueueError> {
+        while let Some(owed) = self.owed.first() {
+            if owed.pay(&self.publisher).await.is_err() {
+                break;
+            }
+            let tag = self.owed.remove(0).tag;
+            self.acknowledge([tag]).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn acknowledge(
+        &mut self,
+        tags: impl IntoIterator<Item = u64>,
+    ) -> Result<(), QueueError> {
+        let acks = self.held.let_go(tags);
+        let Some(link) = &self.link else { return Ok(()) };
+        if let Some(tag) = acks.up_to {
+            link.ack(tag, true).await?;
+        }
+        try_join_all(acks.single.into_iter().map(|tag| link.ack(tag, false))).await.map(drop)
+    }
+
+    async fn requeue(&mut self, tag: u64) {
+        // Let go without an acknowledgement: the broker is told to take it back instead.
+        self.held.let_go([tag]);
+        let Some(link) = &self.link else { return };
+        if let Err(error) = link.requeue(tag).await {
+            tracing::debug!(error = chain(&error), "a message comes again without having been handed back");
+        }
+    }
+}
