@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Every documented type. Those without an arm in [`change`] are recorded only.
-const CATALOGUE: [&str; 47] = [
+const CATALOGUE: [&str; 51] = [
     "organization.directory.user_created",
     "organization.directory.user_updated",
     "organization.directory.user_deleted",
@@ -64,6 +64,10 @@ const CATALOGUE: [&str; 47] = [
     "scalekit.dir.user.update",
     "scalekit.dir.user.delete",
     "scalekit.dir.group.create",
+    "scalekit.dir.group.update",
+    "scalekit.dir.group.delete",
+    "scalekit.dir.sync.enable",
+    "scalekit.dir.sync.disable",
     "scalekit.org.create",
 ];
 
@@ -136,20 +140,32 @@ fn user(event: &DirectoryEvent, data: Option<&RawValue>, moment: Moment) -> Resu
     let mut fields = data_fields(data)?;
     let id = fields.required("id", UserId::parse)?;
     let organization_id = organization_of(event, fields.id("organization_id", OrganizationId::parse)?)?;
-    let email = fields.text("email")?;
-    if email.as_ref().is_some_and(|email| email.len() > LONGEST_EMAIL) {
-        return Err(invalid("email", format!("is longer than {LONGEST_EMAIL} bytes")));
-    }
+    let email = email(&mut fields);
     let (profile, groups, status) = if moment == Moment::Deleted {
-        (None, None, Some(UserStatus::Deleted { email }))
+        (None, None, Some(UserStatus::Deleted { email: email.unwrap_or_default() }))
     } else {
         let status = stated_status(&mut fields, moment)?;
-        let groups = fields.take("groups").map(group_ids).transpose()?;
-        (Some(profile(email, fields)?), groups, status)
+        let groups = fields.take("groups").map(group_ids).transpose();
+        let profile = email.and_then(|email| profile(email, fields));
+        match status {
+            // A leaver must leave although something else about them cannot be read; what cannot is not written.
+            Some(UserStatus::Deactivated) => (profile.ok(), groups.unwrap_or_default(), status),
+            _ => (Some(profile?), groups?, status),
+        }
     };
     let takes_access_away = matches!(status, Some(UserStatus::Deactivated | UserStatus::Deleted { .. }));
     let change = UserChange { id, organization_id, profile, groups, status };
     Ok(Change::User(version(event, takes_access_away)?, change))
+}
+
+fn email(fields: &mut Fields<'_>) -> Result<Option<String>, Unreadable> {
+    let email = fields.text("email")?;
+    match email {
+        Some(long) if long.len() > LONGEST_EMAIL => {
+            Err(invalid("email", format!("is longer than {LONGEST_EMAIL} bytes")))
+        }
+        email => Ok(email),
+    }
 }
 
 /// What a creation or update says of the status: `active`, else `raw_attributes.active`, else that a
@@ -192,10 +208,18 @@ fn profile(email: Option<String>, mut fields: Fields<'_>) -> Result<Profile, Unr
         given_name,
         family_name,
         user_name: fields.text("preferred_username")?,
-        dp_id: fields.text_of("dp_id", "external_id")?,
+        dp_id: dp_id(&mut fields)?,
         vendor_roles: role_names(fields.take("roles"))?,
         attributes: fields.rest()?,
     })
+}
+
+/// `dp_id`, else `external_id`; where both are said the second stays among the attributes.
+fn dp_id(fields: &mut Fields<'_>) -> Result<Option<String>, Unreadable> {
+    match fields.text("dp_id")? {
+        Some(id) => Ok(Some(id)),
+        None => fields.text("external_id"),
+    }
 }
 
 /// A user's whole set of groups; null and `[]` mean none.
