@@ -85,7 +85,8 @@ impl SettingError {
         }
     }
 
-    pub(crate) fn unreadable(value: &str, accepted: impl Into<String>) -> Self {
+    /// A text that is no value of its kind, for a parser that does not know which setting it reads for.
+    pub fn unreadable(value: &str, accepted: impl Into<String>) -> Self {
         Self::Unreadable { value: shown(value), accepted: accepted.into() }
     }
 }
