@@ -72,6 +72,8 @@ pub enum Held {
     Ids(Vec<i64>),
     /// All of one customer.
     Organization(String),
+    /// What was held because the customer is paused.
+    Paused(String),
     /// All there are.
     All,
 }
@@ -112,6 +114,44 @@ impl Store {
     /// Lets what waits go without applying it. Says how many.
     pub async fn reject(&self, meant: &Held, by: &Decision<'_>) -> Result<u64, StoreError> {
         self.decide(meant, by, "rejected").await
+    }
+
+    /// Holds everything of an organization from now on; false where it was paused already. An organization
+    /// nothing has been heard of yet can be paused too.
+    pub async fn pause(&self, organization: &str, by: &Decision<'_>) -> Result<bool, StoreError> {
+        self.set_paused(organization, true, by).await
+    }
+
+    /// Applies what was held because of the pause and goes on. Says how many changes that released.
+    pub async fn resume(&self, organization: &str, by: &Decision<'_>) -> Result<u64, StoreError> {
+        self.set_paused(organization, false, by).await?;
+        // A batch that had seen the pause may commit its holds after the first look.
+        let mut released = 0;
+        loop {
+            let more = self.decide(&Held::Paused(organization.to_owned()), by, "released").await?;
+            released += more;
+            if more == 0 {
+                return Ok(released);
+            }
+        }
+    }
+
+    async fn set_paused(&self, organization: &str, paused: bool, by: &Decision<'_>) -> Result<bool, StoreError> {
+        let sql = "INSERT INTO organizations AS kept (id, paused) VALUES ($1, $2)
+            ON CONFLICT (id) DO UPDATE SET paused = excluded.paused WHERE kept.paused <> excluded.paused";
+        self.within(async {
+            let transaction = self.begin().await?;
+            let values = [organization.into(), paused.into()];
+            let statement = Statement::from_sql_and_values(self.backend(), sql, values);
+            let changed = transaction.execute_raw(statement).await?.rows_affected() == 1;
+            if changed {
+                let action = if paused { "organization.paused" } else { "organization.resumed" };
+                by.write_down(&transaction, action, organization).await?;
+            }
+            transaction.commit().await?;
+            Ok(changed)
+        })
+        .await
     }
 
     async fn decide(&self, meant: &Held, by: &Decision<'_>, decision: &str) -> Result<u64, StoreError> {
@@ -171,6 +211,9 @@ fn open(meant: &Held) -> sea_orm::Select<Entity> {
     match meant {
         Held::Ids(ids) => query.filter(Column::Id.is_in(ids.iter().copied())),
         Held::Organization(id) => query.filter(Column::OrganizationId.eq(id.as_str())),
+        Held::Paused(id) => {
+            query.filter(Column::OrganizationId.eq(id.as_str())).filter(Column::Reason.eq("organization_paused"))
+        }
         Held::All => query,
     }
 }

@@ -9,6 +9,7 @@
 //! neither keeps the process from ending.
 
 mod gauge;
+pub mod healthcheck;
 mod log;
 mod metrics;
 #[cfg(test)]

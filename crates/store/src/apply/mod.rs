@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use rollcall_event::{BodyHash, Change, DirectoryEvent, Envelope, Version};
-use sea_orm::{DatabaseTransaction, QueryResult};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, QueryResult, Statement};
 
 use crate::{Store, StoreError};
 use fold::Fold;
@@ -96,6 +96,21 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The recorded outcome of the events with this id, joined by `, ` where several bodies came under it;
+    /// `None` while none is recorded.
+    pub async fn event_outcome(&self, event_id: &str) -> Result<Option<String>, StoreError> {
+        self.within(async {
+            let sql = "SELECT outcome FROM events WHERE event_id = $1 ORDER BY recorded_at";
+            let asked = Statement::from_sql_and_values(self.backend(), sql, [event_id.into()]);
+            let rows = self.reader().query_all_raw(asked).await?;
+            let outcomes: Vec<String> = rows.iter().map(|row| row.try_get("", "outcome")).collect::<Result<_, _>>()?;
+            Ok((!outcomes.is_empty()).then(|| outcomes.join(", ")))
+        })
+        .await
+    }
+}
+
 async fn run(
     transaction: &DatabaseTransaction,
     batch: &[Incoming],
@@ -150,6 +165,7 @@ pub(crate) async fn write(
     let mut written = organizations::write(transaction, &fold.organizations).await?;
     written.append(&mut groups::write(transaction, &fold.groups).await?);
     written.append(&mut users::write(transaction, &fold.users).await?);
+    fail::fail_point!("store.before_commit", |_| std::process::abort());
     Ok(written)
 }
 

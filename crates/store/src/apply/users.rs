@@ -60,6 +60,7 @@ pub(super) async fn write(
         .text("status_email", each().map(|user| user.status.and_then(|(_, status)| parting_email(status))))
         .key("status_version", each().map(|user| version_text(&user.status)));
     let rows = query(transaction, &WRITE, input).await?;
+    fail::fail_point!("store.between_user_and_memberships", |_| std::process::abort());
     set_memberships(transaction, users, &rows).await?;
     super::versions(&rows, &["profile_version", "groups_version", "status_version"])
 }

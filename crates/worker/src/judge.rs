@@ -1,0 +1,226 @@
+//! From messages to verdicts: read each, apply the batch, find the guilty one if there is one.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use rollcall_event::{DirectoryEvent, Lane, ReasonCode};
+use rollcall_queue::Message;
+use rollcall_store::{Blame, Effect, Incoming, StoreError};
+use tracing::Instrument;
+
+use crate::Shared;
+
+/// What becomes of a message; decided here and nowhere else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Committed.
+    Done(Effect),
+    /// It met something that may pass.
+    Retry(String),
+    /// It can never succeed.
+    Dead(ReasonCode, String),
+    /// Not its fault and not over soon: back to the queue, nothing counted.
+    GiveBack,
+}
+
+/// A message with its verdict.
+pub(crate) struct Judged {
+    pub(crate) message: Message,
+    pub(crate) verdict: Verdict,
+    /// The event's type as a metric label.
+    pub(crate) kind: &'static str,
+    pub(crate) span: tracing::Span,
+}
+
+/// How often a batch that met other transactions is tried in place before its messages go to the ladder.
+const CONTENDED_TRIES: u32 = 5;
+
+/// Judges a batch. Every message gets exactly one verdict, in order.
+pub(crate) async fn batch(shared: &Shared, lane: Lane, messages: Vec<Message>) -> Vec<Judged> {
+    let mut judged = Vec::with_capacity(messages.len());
+    let mut readable = Vec::new();
+    let mut places = Vec::new();
+    for message in messages {
+        let reading = read(shared, &message);
+        let (verdict, kind) = match reading {
+            Ok(incoming) => {
+                let kind = incoming.event.kind_label();
+                places.push(judged.len());
+                readable.push(incoming);
+                (Verdict::GiveBack, kind)
+            }
+            Err((reason, error)) => (Verdict::Dead(reason, error), "unreadable"),
+        };
+        let span = span(&message, readable.last().filter(|_| verdict == Verdict::GiveBack));
+        judged.push(Judged { message, verdict, kind, span });
+    }
+    fail::fail_point!("worker.before_begin", |_| std::process::abort());
+    let verdicts = apply(shared, &readable).await;
+    fail::fail_point!("worker.after_commit", |_| std::process::abort());
+    let now = (shared.rules.clock)();
+    for ((place, verdict), incoming) in places.into_iter().zip(verdicts).zip(&readable) {
+        if matches!(verdict, Verdict::Done(_)) {
+            let lag = now.signed_duration_since(incoming.envelope.received_at);
+            shared.metrics.event_lag(lane.as_str(), lag.to_std().unwrap_or_default());
+        }
+        judged[place].verdict = verdict;
+    }
+    judged
+}
+
+fn span(message: &Message, incoming: Option<&Incoming>) -> tracing::Span {
+    let envelope = message.envelope.as_ref().ok();
+    let span = tracing::info_span!(
+        "process",
+        otel.kind = "consumer",
+        delivery.id = envelope.map(|envelope| envelope.delivery_id.as_str()),
+        attempt = envelope.map(|envelope| envelope.attempt),
+        event.id = incoming.map(|incoming| incoming.event.id.as_str()),
+        event.type = incoming.map(|incoming| incoming.event.kind_label()),
+        organization.id = incoming.and_then(|it| it.event.organization_id.as_ref()).map(|id| id.as_str()),
+    );
+    if let Some(traceparent) = envelope.and_then(|envelope| envelope.traceparent.as_deref()) {
+        rollcall_telemetry::link_to(&span, traceparent);
+    }
+    span
+}
+
+/// What a message says, or why it never can be applied.
+fn read(shared: &Shared, message: &Message) -> Result<Incoming, (ReasonCode, String)> {
+    let envelope =
+        message.envelope.as_ref().map_err(|foreign| (ReasonCode::ForeignMessage, foreign.why.clone()))?;
+    let event = DirectoryEvent::parse(&envelope.body).map_err(|unreadable| {
+        let reason = unreadable.reason();
+        (reason, format!("{:#}", anyhow::Error::new(unreadable)))
+    })?;
+    if let (Some(ours), Some(theirs)) = (&shared.rules.environment_id, &event.environment_id)
+        && ours != theirs.as_str()
+    {
+        return Err((ReasonCode::WrongEnvironment, "the event belongs to another environment".to_owned()));
+    }
+    if event.occurred_at.is_some_and(|at| at.is_in_future_of(envelope.received_at)) {
+        let error = "occurred_at is more than five minutes after the receipt";
+        return Err((ReasonCode::OccurredAtInFuture, error.to_owned()));
+    }
+    Ok(Incoming { envelope: envelope.clone(), event })
+}
+
+/// Applies a batch; where its content is at fault, halves it until the guilty message stands alone.
+async fn apply(shared: &Shared, batch: &[Incoming]) -> Vec<Verdict> {
+    let mut verdicts = vec![Verdict::GiveBack; batch.len()];
+    let mut pending: Vec<(Range<usize>, u32)> = vec![(0..batch.len(), 1)];
+    while let Some((range, tries)) = pending.pop() {
+        if range.is_empty() {
+            continue;
+        }
+        let started = std::time::Instant::now();
+        let now = (shared.rules.clock)();
+        let applying = shared.store.apply(&batch[range.clone()], &shared.rules.removal_budget, now);
+        let error = match applying.instrument(tracing::debug_span!("apply", events = range.len())).await {
+            Ok(effects) => {
+                shared.metrics.apply_seconds(started.elapsed());
+                shared.condition.good("database");
+                for (place, effect) in range.zip(effects) {
+                    verdicts[place] = Verdict::Done(effect);
+                }
+                continue;
+            }
+            Err(error) => error,
+        };
+        match error.blame() {
+            Blame::Outage => {
+                away(shared, &error);
+                if !until_ready_for(shared, HOLD).await {
+                    return verdicts;
+                }
+                pending.push((range, tries));
+            }
+            Blame::Contention if tries < CONTENDED_TRIES => {
+                tracing::debug!(tries, "met another transaction");
+                pause(shared, pause_after(tries)).await;
+                pending.push((range, tries + 1));
+            }
+            Blame::Contention | Blame::Message if range.len() == 1 => verdicts[range.start] = guilty(error),
+            Blame::Contention | Blame::Message => {
+                let middle = range.start + range.len() / 2;
+                pending.push((middle..range.end, 1));
+                pending.push((range.start..middle, 1));
+            }
+        }
+    }
+    verdicts
+}
+
+fn guilty(error: StoreError) -> Verdict {
+    let transient = error.is_transient();
+    let error = format!("{:#}", anyhow::Error::new(error));
+    if transient { Verdict::Retry(error) } else { Verdict::Dead(ReasonCode::RefusedByDatabase, error) }
+}
+
+/// 20 ms, doubled per try, and up to as much again, so that two workers do not meet again.
+fn pause_after(tries: u32) -> Duration {
+    let base = Duration::from_millis(20) * 2_u32.pow(tries.min(8));
+    base + base.mul_f64(rand::random::<f64>())
+}
+
+async fn pause(shared: &Shared, how_long: Duration) {
+    tokio::select! { () = shared.stop.cancelled() => {}, () = tokio::time::sleep(how_long) => {} }
+}
+
+/// How long messages are kept in hand while the database is away. Well below the 30 minutes after which
+/// RabbitMQ takes them back itself, counting each as handed out once.
+const HOLD: Duration = Duration::from_secs(300);
+
+/// Longest pause between two probes.
+const PROBE_AT_MOST: Duration = Duration::from_secs(2);
+
+/// Waits until the database answers and has this version's tables; false when the worker stops first.
+pub(crate) async fn until_ready(shared: &Shared) -> bool {
+    until_ready_for(shared, Duration::MAX).await
+}
+
+async fn until_ready_for(shared: &Shared, patience: Duration) -> bool {
+    let started = tokio::time::Instant::now();
+    let mut tries = 0;
+    while !shared.stop.is_cancelled() && started.elapsed() < patience {
+        let ready = tokio::select! {
+            () = shared.stop.cancelled() => return false,
+            ready = shared.store.ready() => ready,
+        };
+        match ready {
+            Ok(()) => {
+                shared.condition.good("database");
+                return true;
+            }
+            Err(error) => away(shared, &error),
+        }
+        tries += 1;
+        pause(shared, pause_after(tries).min(PROBE_AT_MOST)).await;
+    }
+    false
+}
+
+/// Says once per outage that the database is away, and why.
+fn away(shared: &Shared, error: &StoreError) {
+    let cause = match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    };
+    if shared.condition.bad("database", cause.clone()) {
+        tracing::warn!(error = cause, "the database is away; nothing is taken until it is back");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_are_never_twice_the_same_by_design() {
+        for tries in 1..=12 {
+            let base = Duration::from_millis(20) * 2_u32.pow(tries.min(8));
+            let pause = pause_after(tries);
+            assert!(pause >= base && pause <= base * 2, "{tries}: {pause:?}");
+        }
+    }
+}
