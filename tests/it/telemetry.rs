@@ -213,10 +213,9 @@ async fn end(process: &mut std::process::Child) -> anyhow::Result<(std::process:
 #[tokio::test]
 async fn a_collector_that_cannot_be_spoken_to_is_refused_at_the_start_without_showing_its_password()
 -> anyhow::Result<()> {
-    for (name, value) in [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://me:hunter2@collector.example"),
-        ("OTEL_TRACES_EXPORTER", "zipkin"),
-    ] {
+    for (name, value) in
+        [("OTEL_EXPORTER_OTLP_ENDPOINT", "me:hunter2@collector:4317"), ("OTEL_TRACES_EXPORTER", "zipkin")]
+    {
         let door = Door::new(&[(name, value)])?;
         let finished = run(&bin("rollcall-ingress")?, &["run"], &door.settings, door.folder.path()).await?;
         ensure!(finished.code == Some(1), "{name}: {:?}", finished.code);

@@ -16,6 +16,10 @@ pub(crate) struct Exporters {
 pub(crate) fn exporters(environment: &Environment) -> anyhow::Result<Exporters> {
     let traces = is_pushed(environment, "TRACES")?;
     let metrics = is_pushed(environment, "METRICS")?;
+    if traces || metrics {
+        // The client panics without a provider, even for plain HTTP. An error says that there is one already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
     Ok(Exporters {
         traces: traces
             .then(|| SpanExporter::builder().with_http().build())
@@ -41,9 +45,8 @@ fn is_pushed(environment: &Environment, signal: &str) -> anyhow::Result<bool> {
     }
     let Some((name, endpoint)) = of_signal(environment, signal, "ENDPOINT") else { return Ok(false) };
     ensure!(
-        endpoint.starts_with("http://"),
-        "{name}: not an http:// address; accepted: a collector reached by plain HTTP, such as http://127.0.0.1:4318 \
-         (let a collector on the same host or network speak TLS to the rest)"
+        endpoint.starts_with("http://") || endpoint.starts_with("https://"),
+        "{name}: not an address of HTTP; accepted: a collector such as http://127.0.0.1:4318 or https://collector.example"
     );
     if let Some((name, protocol)) = of_signal(environment, signal, "PROTOCOL") {
         ensure!(protocol == "http/protobuf", "{name}: read as {protocol:?}; accepted: http/protobuf");
@@ -97,8 +100,11 @@ mod tests {
 
     #[test]
     fn what_is_not_built_in_is_refused_by_name_and_without_the_endpoint() {
-        let tls = pushed(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "https://me:hunter2@collector")]).unwrap_err();
-        assert!(tls.starts_with("OTEL_EXPORTER_OTLP_ENDPOINT: ") && !tls.contains("hunter2"), "{tls}");
+        let address = pushed(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317/hunter2")]).unwrap_err();
+        assert!(
+            address.starts_with("OTEL_EXPORTER_OTLP_ENDPOINT: ") && !address.contains("hunter2"),
+            "{address}"
+        );
         let grpc = pushed(&[ENDPOINT, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]).unwrap_err();
         assert_eq!(grpc, "OTEL_EXPORTER_OTLP_PROTOCOL: read as \"grpc\"; accepted: http/protobuf");
         let zipkin = pushed(&[ENDPOINT, ("OTEL_TRACES_EXPORTER", "zipkin")]).unwrap_err();
