@@ -93,7 +93,7 @@ mod tests {
             routing_key: "event.a".into(),
             deliveries: 0,
             dead: None,
-            tag: Tag::Embedded { id: 1 },
+            tag: Tag::Embedded { holder: 1, id: 1 },
         }
     }
 

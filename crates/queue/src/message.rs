@@ -36,7 +36,7 @@ impl Message {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tag {
     Rabbit { generation: u64, tag: u64 },
-    Embedded { id: i64 },
+    Embedded { holder: i64, id: i64 },
 }
 
 /// A message that is not one of ours.

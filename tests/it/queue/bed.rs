@@ -39,6 +39,12 @@ impl Bed {
         Ok(Self { url: url.parse()?, options: options(), _folder: None })
     }
 
+    /// The virtual host it is in.
+    pub(super) fn vhost(&self) -> String {
+        let QueueUrl::Rabbit(url) = &self.url else { return String::new() };
+        url.rsplit('/').next().unwrap_or_default().to_owned()
+    }
+
     /// The same queue with other options.
     pub(super) fn with(&self, change: impl FnOnce(&mut Options)) -> Self {
         let mut options = self.options.clone();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::leases::{Lease, Leased};
 use super::settle::{Release, Settle};
@@ -27,6 +27,9 @@ pub(crate) struct Consumer {
     asked: Option<Answer>,
     delays: Delays,
     not_before: Option<Instant>,
+    /// Until when the batch being collected may grow. Outlives a cancelled call, or a caller that cancels often
+    /// would never get a batch.
+    lingers_until: Option<Instant>,
     released: bool,
 }
 
@@ -40,6 +43,7 @@ impl Consumer {
             asked: None,
             delays: Delays::new(),
             not_before: None,
+            lingers_until: None,
             released: false,
         }
     }
@@ -55,9 +59,11 @@ impl Consumer {
         }
         let alone = self.ready.first().is_some_and(|first| first.deliveries > 0);
         if !alone && self.ready.len() < max && !linger.is_zero() {
-            sleep(linger).await;
+            let until = *self.lingers_until.get_or_insert_with(|| Instant::now() + linger);
+            sleep_until(until).await;
             self.ask(max - self.ready.len(), false).await?;
         }
+        self.lingers_until = None;
         Ok(self.batch(max))
     }
 
@@ -66,19 +72,25 @@ impl Consumer {
         settled: Vec<(Message, Settlement)>,
     ) -> Result<Settled, QueueError> {
         let steps = &self.shared.0.options.retry_steps;
-        let moves: Vec<(i64, String, Move)> = settled
-            .iter()
-            .map(|(message, settlement)| {
-                let Tag::Embedded { id } = message.tag else { return Err(QueueError::Mixed) };
-                Ok((id, message.routing_key.clone(), Move::of(message, settlement, steps)))
-            })
-            .collect::<Result<_, _>>()?;
-        let fates: Vec<Fate> = moves.iter().map(|(_, _, step)| step.fate()).collect();
+        let mut fates = vec![Fate::ComesAgain; settled.len()];
+        let (mut places, mut moves) = (Vec::new(), Vec::new());
+        for (place, (message, settlement)) in settled.iter().enumerate() {
+            // One that another consumer handed out stays that one's.
+            if let Tag::Embedded { holder, id } = message.tag
+                && holder == self.holder
+            {
+                let step = Move::of(message, settlement, steps);
+                places.push((place, step.fate()));
+                moves.push((id, message.routing_key.clone(), step));
+            }
+        }
         let (answer, held) = oneshot::channel();
         self.shared.order(Order::Settle(Settle { holder: self.holder, moves, answer }))?;
         let held = held.await.map_err(|_| QueueError::Closed)??;
-        let fates = fates.into_iter().zip(held);
-        Ok(Settled { fates: fates.map(|(fate, held)| if held { fate } else { Fate::ComesAgain }).collect() })
+        for ((place, fate), _) in places.into_iter().zip(held).filter(|(_, held)| *held) {
+            fates[place] = fate;
+        }
+        Ok(Settled { fates })
     }
 
     pub(crate) async fn close(mut self, grace: Duration) {
@@ -118,7 +130,8 @@ impl Consumer {
     fn batch(&mut self, max: usize) -> Vec<Message> {
         let fresh = self.ready.iter().take_while(|message| message.deliveries == 0).count();
         let size = fresh.clamp(1, max).min(self.ready.len());
-        self.ready.drain(..size).map(|leased| message(leased, self.queue)).collect()
+        let (queue, holder) = (self.queue, self.holder);
+        self.ready.drain(..size).map(|leased| message(leased, queue, holder)).collect()
     }
 }
 
@@ -132,7 +145,7 @@ impl Drop for Consumer {
     }
 }
 
-fn message(leased: Leased, queue: ConsumedQueue) -> Message {
+fn message(leased: Leased, queue: ConsumedQueue, holder: i64) -> Message {
     let dead = (queue == ConsumedQueue::Dead).then(|| wire::dead_info(&leased.headers)).flatten();
     Message {
         envelope: wire::decode(&leased.headers, Bytes::from(leased.body)),
@@ -140,6 +153,6 @@ fn message(leased: Leased, queue: ConsumedQueue) -> Message {
         deliveries: leased.deliveries,
         dead,
         headers: leased.headers,
-        tag: Tag::Embedded { id: leased.id },
+        tag: Tag::Embedded { holder, id: leased.id },
     }
 }

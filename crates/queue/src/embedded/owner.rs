@@ -57,6 +57,13 @@ struct Work {
     renew: bool,
 }
 
+impl Work {
+    /// Whoever stopped waiting was told "not stored": storing it now would only make a duplicate.
+    fn forget_given_up(&mut self) {
+        self.publishes.retain(|publish| !publish.answer.is_closed());
+    }
+}
+
 /// What a transaction came to, to be told after its commit.
 #[derive(Default)]
 struct Outcome {
@@ -94,7 +101,7 @@ impl Owner {
     pub(super) async fn run(mut self) {
         while let Some(mut work) = self.next().await {
             self.gather(&mut work);
-            let outcome = self.transact(&work).await;
+            let outcome = self.transact(&mut work).await;
             self.answer(work, outcome);
             if !self.publishes.is_empty() {
                 sleep(PAUSE).await;
@@ -176,13 +183,12 @@ impl Owner {
         {
             work.publishes.push(publish);
         }
-        // Whoever stopped waiting was told "not stored": storing it now would only make a duplicate.
-        work.publishes.retain(|publish| !publish.answer.is_closed());
+        work.forget_given_up();
         self.waiting.retain(|lease| !lease.answer.is_closed());
         work.renew |= !self.holders.is_empty() && Instant::now() >= self.renew_at;
     }
 
-    async fn transact(&mut self, work: &Work) -> Result<Outcome, QueueError> {
+    async fn transact(&mut self, work: &mut Work) -> Result<Outcome, QueueError> {
         if self.file.is_none() {
             self.file = Some(file::open(&self.path).await?);
             (self.seen, self.durable) = (-1, true);
@@ -191,6 +197,7 @@ impl Owner {
         // again; losing a publish would break the promise. Only the latter waits for the disk.
         self.sync(!work.publishes.is_empty() || !work.probes.is_empty()).await?;
         self.begin().await?;
+        work.forget_given_up();
         let done = self.apply(work).await;
         let file = self.file.as_mut().ok_or(QueueError::Closed)?;
         let ended = match done {

@@ -34,6 +34,9 @@ pub(crate) struct Consumer {
     opening: Option<JoinHandle<Result<Link, QueueError>>>,
     delays: Delays,
     not_before: Option<Instant>,
+    /// Until when the batch being collected may grow. Outlives a cancelled call, or a caller that cancels often
+    /// would never get a batch.
+    lingers_until: Option<Instant>,
     /// Names the connection, so that a message of an earlier one, or of another consumer, is told apart.
     generation: u64,
     /// Whether to consume one at a time.
@@ -61,6 +64,7 @@ impl Consumer {
             opening: None,
             delays: Delays::new(),
             not_before: None,
+            lingers_until: None,
             generation: 0,
             narrow: true,
             held: Held::default(),
@@ -139,7 +143,7 @@ impl Consumer {
         }
         if !self.held.fresh.is_empty() {
             self.narrow = false;
-            let deadline = Instant::now() + linger;
+            let deadline = *self.lingers_until.get_or_insert_with(|| Instant::now() + linger);
             while self.held.fresh.len() < max && self.held.suspects.is_empty() {
                 self.fit().await?;
                 let Some(link) = self.link.as_mut() else { break };
@@ -152,6 +156,7 @@ impl Consumer {
             self.narrow = true;
             self.pause().await?;
         }
+        self.lingers_until = None;
         if self.held.fresh.is_empty() {
             return self.one_suspect().await;
         }

@@ -86,6 +86,7 @@ impl Flight {
         self.waiters.insert(id, Waiter { answer: job.answer, canary });
         self.confirms.push(Box::pin(async move {
             let published = channel.basic_publish(exchange, key, options, &body, properties).await;
+            fail::fail_point!("queue.after_publish_before_confirm", |_| std::process::abort());
             match published {
                 Ok(confirm) => (id, confirm.await),
                 Err(error) => (id, Err(error)),

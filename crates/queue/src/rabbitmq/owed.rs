@@ -21,7 +21,14 @@ impl Owed {
 
     /// Tries to store it. Trying again after an error may store it twice.
     pub(super) async fn pay(&self, publisher: &Publisher) -> Result<(), PublishError> {
-        publisher.carry(self.step.clone(), &self.key, self.body.clone()).await
+        publisher.carry(self.step.clone(), &self.key, self.body.clone()).await?;
+        fail::fail_point!("queue.after_retry_published", matches!(self.step, Move::Retry { .. }), |_| {
+            std::process::abort()
+        });
+        fail::fail_point!("queue.after_dead_published", matches!(self.step, Move::Dead { .. }), |_| {
+            std::process::abort()
+        });
+        Ok(())
     }
 
     /// Whether it only goes back to its queue, for which the broker has means of its own.
