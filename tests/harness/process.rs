@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use nix::sys::signal::Signal;
 
-use crate::child::{Child, bound_to_us};
+use crate::child::{As, Child, bound_to_us};
 use crate::http::Client;
 use crate::wait::eventually;
 
@@ -59,17 +59,22 @@ pub fn bin(name: &str) -> anyhow::Result<PathBuf> {
         return Ok(path);
     }
     static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    let target = target_folder()?;
     let mut built = BUILT.lock().ok().context("building failed before")?;
     if !built.contains_key(name) {
         // Together, as `cargo xtask test` builds them: one set of features, one build.
-        build(&PRODUCT).or_else(|_| build(&[name]))?;
-        built.insert(name.to_owned(), target_folder()?.join(name));
+        if build(&PRODUCT).is_ok() {
+            built.extend(PRODUCT.map(|name| (name.to_owned(), target.join(name))));
+        } else {
+            build(&[name])?;
+            built.insert(name.to_owned(), target.join(name));
+        }
     }
-    Ok(built[name].clone())
+    built.get(name).cloned().with_context(|| format!("{name} is none of our binaries"))
 }
 
 /// Builds packages of the workspace into the folder this program was built into.
-pub fn build(packages: &[&str]) -> anyhow::Result<()> {
+fn build(packages: &[&str]) -> anyhow::Result<()> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(["build", "--quiet"]).current_dir(root());
     if target_folder()?.ends_with("release") {
@@ -78,7 +83,7 @@ pub fn build(packages: &[&str]) -> anyhow::Result<()> {
     for package in packages {
         command.args(["--package", package]);
     }
-    let status = command.status().context("running cargo")?;
+    let status = bound_to_us(&command, As::Ourselves).status().context("running cargo")?;
     ensure!(status.success(), "cargo build of {} failed", packages.join(" and "));
     Ok(())
 }
@@ -227,7 +232,7 @@ pub async fn run(
     settings: &Settings,
     folder: &Path,
 ) -> anyhow::Result<Finished> {
-    let command = bound_to_us(&command(program, arguments, settings, folder), crate::child::As::Ourselves);
+    let command = bound_to_us(&command(program, arguments, settings, folder), As::Ourselves);
     let mut command = tokio::process::Command::from(command);
     command.kill_on_drop(true).stdin(std::process::Stdio::null());
     let output = tokio::time::timeout(Duration::from_secs(120), command.output());

@@ -105,7 +105,7 @@ impl TestBed {
             ("OPS_LISTEN", &ops),
             ("ADMIN_LISTEN", &admin),
             ("SCALEKIT_WEBHOOK_SECRET", &key.reveal()),
-            ("REMOVAL_BUDGET", "1000000,100%"),
+            ("REMOVAL_BUDGET", "off"),
             ("LOG_FORMAT", "text"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));

@@ -100,12 +100,14 @@ impl Door {
         let Verified { delivery_id, body, .. } =
             verified.map_err(|why| self.reproach(origin.address, why))?;
         tracing::Span::current().record("delivery.id", delivery_id.as_str());
+        fail::fail_point!("ingress.after_verify", |_| std::process::abort());
 
         let key = RoutingKey::for_body(&body);
         let mut envelope = Envelope::new(SOURCE, delivery_id, received_at, body);
         envelope.traceparent = rollcall_telemetry::current_traceparent();
         let began = Instant::now();
         self.publisher.publish(&key, &envelope).await?;
+        fail::fail_point!("ingress.after_confirm", |_| std::process::abort());
         self.metrics.publish_seconds(began.elapsed());
         Ok(envelope.delivery_id)
     }

@@ -7,6 +7,8 @@ use rollcall_ingress::settings::{Cli, Command};
 use rollcall_telemetry::{Options, Telemetry};
 
 fn main() -> anyhow::Result<()> {
+    #[cfg(feature = "crash-points")]
+    let _scenario = fail::FailScenario::setup();
     let Cli { command, settings } = Cli::parse();
     if matches!(command, Some(Command::Healthcheck)) {
         return healthcheck::ask(settings.health_address());

@@ -89,6 +89,11 @@ fn span(message: &Message, incoming: Option<&Incoming>) -> tracing::Span {
 fn read(shared: &Shared, message: &Message) -> Result<Incoming, (ReasonCode, String)> {
     let envelope =
         message.envelope.as_ref().map_err(|foreign| (ReasonCode::ForeignMessage, foreign.why.clone()))?;
+    fail::fail_point!(
+        "worker.killer_message",
+        String::from_utf8_lossy(&envelope.body).contains("killer-message"),
+        |_| std::process::abort()
+    );
     let event = DirectoryEvent::parse(&envelope.body).map_err(|unreadable| {
         let reason = unreadable.reason();
         (reason, format!("{:#}", anyhow::Error::new(unreadable)))

@@ -7,7 +7,8 @@ use rollcall_tests::postgres::Postgres;
 use rollcall_tests::rabbitmq::Broker;
 use rollcall_tests::shared;
 
-use crate::{install, stop};
+use crate::install;
+use crate::stop::Stop;
 
 /// A RabbitMQ and a PostgreSQL of our own, ended and removed when dropped.
 pub(crate) struct Servers {
@@ -37,17 +38,16 @@ impl Servers {
 
 /// Starts them, says where they are, and waits to be stopped.
 pub(crate) async fn run() -> anyhow::Result<ExitCode> {
-    let stopped = stop::asked();
-    tokio::pin!(stopped);
+    let mut stop = Stop::listen()?;
     let servers = tokio::select! {
         servers = Servers::start() => servers?,
-        _ = &mut stopped => return Ok(ExitCode::SUCCESS),
+        () = stop.asked() => return Ok(ExitCode::SUCCESS),
     };
     println!("# RabbitMQ {}, PostgreSQL {}", servers.broker.url(), servers.postgres.url());
     for (name, value) in servers.environment()? {
         println!("export {name}={value}");
     }
     println!("# Ctrl-C stops and removes both");
-    stopped.await?;
+    stop.asked().await;
     Ok(ExitCode::SUCCESS)
 }

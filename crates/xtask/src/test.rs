@@ -9,8 +9,9 @@ use clap::ValueEnum;
 use rollcall_tests::process::{BINARIES, PRODUCT, root, target_folder};
 use tokio::process::Command;
 
+use crate::install;
 use crate::servers::Servers;
-use crate::{install, stop};
+use crate::stop::Stop;
 
 /// What to check.
 #[derive(clap::Args)]
@@ -61,10 +62,11 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
             install::install(&missing)?;
         }
     }
+    let mut stop = Stop::listen()?;
     // Servers and the running step are dropped with the branch that loses, and end.
     tokio::select! {
         ended = all(&steps, &options.filter) => ended,
-        _ = stop::asked() => {
+        () = stop.asked() => {
             println!("stopped");
             Ok(ExitCode::from(130))
         }

@@ -1,0 +1,72 @@
+//! What was counted, over restarts.
+
+use rollcall_tests::TestBed;
+use rollcall_tests::metrics::Samples;
+
+/// Counters of the worker's outcomes, as they are shown.
+const OUTCOMES: [&str; 5] = ["applied", "superseded", "duplicate", "ignored", "retried"];
+
+/// Sums since the beginning; a process that restarts counts from nothing.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Counters {
+    accepted: Kept,
+    outcomes: [Kept; OUTCOMES.len()],
+    dead_letters: f64,
+    /// Tries of the sender that were not taken.
+    pub(super) sent_again: usize,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Kept {
+    before: f64,
+    last: f64,
+}
+
+impl Kept {
+    fn see(&mut self, value: f64) {
+        if value < self.last {
+            self.before += self.last;
+        }
+        self.last = value;
+    }
+
+    fn sum(self) -> f64 {
+        self.before + self.last
+    }
+}
+
+impl Counters {
+    /// Looks at both processes; one that is away keeps its last numbers.
+    pub(super) async fn look(&mut self, bed: &TestBed) {
+        if let Ok(door) = bed.ingress_metrics().await {
+            self.accepted.see(door.sum("rollcall_deliveries_total", &[("outcome", "accepted")]));
+        }
+        if let Ok(worker) = bed.worker_metrics().await {
+            self.see_worker(&worker);
+        }
+    }
+
+    fn see_worker(&mut self, worker: &Samples) {
+        for (kept, outcome) in self.outcomes.iter_mut().zip(OUTCOMES) {
+            kept.see(worker.sum("rollcall_events_total", &[("outcome", outcome)]));
+        }
+        self.dead_letters = worker.sum("rollcall_dead_letters", &[]);
+    }
+
+    /// Deliveries that have come to an end.
+    pub(super) fn ended(&self) -> usize {
+        let outcomes = self.outcomes.iter().zip(OUTCOMES).filter(|(_, outcome)| *outcome != "retried");
+        (outcomes.map(|(kept, _)| kept.sum()).sum::<f64>() + self.dead_letters) as usize
+    }
+
+    /// One line.
+    pub(super) fn line(&self) -> String {
+        let mut parts = vec![format!("accepted {}", self.accepted.sum())];
+        parts.extend(
+            self.outcomes.iter().zip(OUTCOMES).map(|(kept, outcome)| format!("{outcome} {}", kept.sum())),
+        );
+        parts.push(format!("dead-lettered {}", self.dead_letters));
+        parts.push(format!("sent again {}", self.sent_again));
+        parts.join("   ")
+    }
+}

@@ -1,0 +1,191 @@
+//! Playing the scenes and watching what comes of them.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use rollcall_tests::simulator::{Delivery, Exported, SimEvent, differences, truth};
+use rollcall_tests::{TestBed, eventually};
+use serde::Deserialize;
+
+use super::counters::Counters;
+use super::screen::{Screen, Sight};
+use super::story::{Act, Scene, scenes};
+
+/// How long a scene stands when somebody watches: the whole story takes about a minute.
+const WATCHED: Duration = Duration::from_millis(3_500);
+const REDRAW: Duration = Duration::from_millis(700);
+/// How long what was sent may take to show.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(super) struct Show<'a> {
+    bed: &'a mut TestBed,
+    pace: Duration,
+    screen: Screen,
+    counters: Counters,
+    sent: Vec<SimEvent>,
+    deliveries: usize,
+    people: BTreeMap<String, Exported>,
+    groups: BTreeMap<String, String>,
+    worker_away: bool,
+}
+
+#[derive(Deserialize)]
+struct Group {
+    id: String,
+    name: Option<String>,
+}
+
+impl<'a> Show<'a> {
+    pub(super) fn new(bed: &'a mut TestBed, once: bool) -> Self {
+        Self {
+            bed,
+            pace: if once { Duration::ZERO } else { WATCHED },
+            screen: Screen::new(once),
+            counters: Counters::default(),
+            sent: Vec::new(),
+            deliveries: 0,
+            people: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            worker_away: false,
+        }
+    }
+
+    /// Plays everything; gives one line for each person who is not as told.
+    pub(super) async fn play(&mut self) -> anyhow::Result<Vec<String>> {
+        let (scenes, company) = scenes();
+        for scene in scenes {
+            self.stage(scene).await?;
+        }
+        let expected = company.truth();
+        // Time-outs show as differences.
+        let _ = self.bed.becomes(&expected, PATIENCE).await;
+        let _ = self.all_counted().await;
+        self.look().await?;
+        self.screen.finish(&sight("the story is told", &self.people, &self.groups, &self.counters));
+        Ok(differences(&expected, &self.people))
+    }
+
+    async fn stage(&mut self, scene: Scene) -> anyhow::Result<()> {
+        self.screen.caption(&scene.caption);
+        let begun = Instant::now();
+        for act in scene.acts {
+            self.act(act).await?;
+        }
+        if !self.screen.is_in_place() {
+            // Each scene's lines show what came of it, not what was there before.
+            let _ = self.bed.becomes(&truth(&self.sent), PATIENCE).await;
+        }
+        loop {
+            self.look().await?;
+            self.screen.draw(&sight(&scene.caption, &self.people, &self.groups, &self.counters));
+            let left = self.pace.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                return Ok(());
+            }
+            tokio::time::sleep(left.min(REDRAW)).await;
+        }
+    }
+
+    async fn act(&mut self, act: Act) -> anyhow::Result<()> {
+        match act {
+            Act::Send(delivery, event) => self.send(delivery, event).await?,
+            Act::SendToClosedDoor(delivery, event) => {
+                self.bed.ingress()?.sigterm().await?;
+                self.screen.say("the door is closed".to_owned());
+                self.reopen_while_sending(delivery, event).await?;
+            }
+            Act::StopWorker => {
+                // Its last numbers, before it forgets them.
+                self.counters.look(self.bed).await;
+                let (_, took) = self.bed.worker()?.sigterm().await?;
+                self.screen.say(format!("the worker has stopped, in {} ms", took.as_millis()));
+                self.worker_away = true;
+            }
+            Act::StartWorker => {
+                self.bed.start_worker().await?;
+                self.worker_away = false;
+                self.screen.say("the worker runs again".to_owned());
+            }
+        }
+        // One by one they can be followed.
+        if self.screen.is_in_place() {
+            self.look().await?;
+            self.screen.draw(&sight("", &self.people, &self.groups, &self.counters));
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, delivery: Delivery, event: Option<SimEvent>) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        let report = self.bed.sender().deliver_all(std::slice::from_ref(&delivery), 1).await?;
+        self.took(&delivery, event, &report, begun)
+    }
+
+    /// The door opens only after the first try was refused.
+    async fn reopen_while_sending(&mut self, delivery: Delivery, event: SimEvent) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        self.counters.look(self.bed).await;
+        let sender = self.bed.sender().time_factor(0.1);
+        let alone = [delivery.clone()];
+        let sending = sender.deliver_all(&alone, 1);
+        let opening = async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            self.bed.start_ingress().await
+        };
+        let (report, opened) = tokio::join!(sending, opening);
+        opened?;
+        self.took(&delivery, Some(event), &report?, begun)
+    }
+
+    fn took(
+        &mut self,
+        delivery: &Delivery,
+        event: Option<SimEvent>,
+        report: &rollcall_tests::simulator::Report,
+        begun: Instant,
+    ) -> anyhow::Result<()> {
+        ensure!(report.given_up.is_empty(), "{} was not taken: {:?}", delivery.id, report.answers);
+        let tries: usize = report.answers.values().sum();
+        self.deliveries += 1;
+        self.counters.sent_again += tries - 1;
+        let about = event.as_ref().map_or("the same, or not readable", |event| event.about.as_str());
+        let again = if tries > 1 { format!(", try {tries}") } else { String::new() };
+        self.screen.say(format!(
+            "{} taken in {} ms{again}: {about}",
+            delivery.id,
+            begun.elapsed().as_millis()
+        ));
+        self.sent.extend(event);
+        Ok(())
+    }
+
+    /// While the worker is away the database may still be asked; what cannot be had stays as it was.
+    async fn look(&mut self) -> anyhow::Result<()> {
+        self.people = self.bed.export().await?;
+        let listed = self.bed.command(&["groups", "list", "--format", "json"]).await?.success()?;
+        let groups: Vec<Group> = serde_json::from_str(&listed)?;
+        self.groups = groups.into_iter().filter_map(|group| Some((group.id, group.name?))).collect();
+        self.counters.look(self.bed).await;
+        Ok(())
+    }
+
+    async fn all_counted(&mut self) -> anyhow::Result<()> {
+        let (bed, counters, deliveries) = (&*self.bed, &mut self.counters, self.deliveries);
+        eventually(PATIENCE, async || {
+            counters.look(bed).await;
+            ensure!(counters.ended() >= deliveries, "{} of {deliveries} have ended", counters.ended());
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn sight<'a>(
+    caption: &'a str,
+    people: &'a BTreeMap<String, Exported>,
+    groups: &'a BTreeMap<String, String>,
+    counters: &'a Counters,
+) -> Sight<'a> {
+    Sight { caption, people, groups, counters }
+}

@@ -1,0 +1,155 @@
+//! A short company story in which everything happens once that can happen to an event.
+
+use chrono::TimeDelta;
+use rollcall_tests::simulator::{Company, Delivery, Provider, SimEvent};
+
+/// One scene.
+pub(super) struct Scene {
+    /// What happens, for the viewer.
+    pub(super) caption: String,
+    pub(super) acts: Vec<Act>,
+}
+
+/// What is done in a scene.
+pub(super) enum Act {
+    /// One delivery; after it the people are as `event`, if any, says.
+    Send(Delivery, Option<SimEvent>),
+    /// The door goes away while this is sent, and comes back.
+    SendToClosedDoor(Delivery, SimEvent),
+    /// The worker is stopped.
+    StopWorker,
+    /// The worker is started again.
+    StartWorker,
+}
+
+/// Writes scenes from what a company tells.
+struct Script {
+    company: Company,
+    read: usize,
+    scenes: Vec<Scene>,
+}
+
+impl Script {
+    /// What was told since the last scene.
+    fn fresh(&mut self) -> Vec<SimEvent> {
+        let fresh = self.company.told()[self.read..].to_vec();
+        self.read = self.company.told().len();
+        fresh
+    }
+
+    fn scene(&mut self, caption: &str) {
+        let acts = self.fresh().into_iter().map(send).collect();
+        self.add(caption, acts);
+    }
+
+    fn add(&mut self, caption: &str, acts: Vec<Act>) {
+        self.scenes.push(Scene { caption: caption.to_owned(), acts });
+    }
+}
+
+fn send(event: SimEvent) -> Act {
+    Act::Send(Delivery::of(&event, message_id(&event)), Some(event))
+}
+
+fn message_id(event: &SimEvent) -> String {
+    event.id.replacen("evt_", "msg_", 1)
+}
+
+/// The scenes, and the company as it is after them.
+pub(super) fn scenes() -> (Vec<Scene>, Company) {
+    let beginning = rollcall_event::clock::now() - TimeDelta::hours(2);
+    let mut script = Script { company: Company::empty(11, beginning), read: 0, scenes: Vec::new() };
+    let (northwind, halden) =
+        (script.company.found(Provider::JumpCloud), script.company.found(Provider::Entra));
+    script.scene("Two customers switch their directories on");
+    let [finance, engineering, support] = [(); 3].map(|()| script.company.form_group(northwind));
+    let sales = script.company.form_group(halden);
+    script.scene("Their groups");
+    let ada = script.company.hire_named(northwind, ("Ada", "Okafor"), &[finance]);
+    let bao = script.company.hire_named(northwind, ("Bao", "Nakamura"), &[finance, support]);
+    let carmen = script.company.hire_named(northwind, ("Carmen", "Silva"), &[engineering]);
+    script.scene("The first people are hired");
+    let dana = script.company.hire_named(northwind, ("Dana", "O'Brien"), &[engineering, support]);
+    let elif = script.company.hire_named(halden, ("Elif", "Yılmaz"), &[sales]);
+    let goran = script.company.hire_named(halden, ("Goran", "Petrov"), &[sales]);
+    script.scene("Three more, two of them at another customer");
+
+    again(&mut script);
+    script.company.place(carmen, &[finance, engineering]);
+    script.scene("Carmen joins Finance too: the event brings her whole set of groups");
+    late(&mut script, |company| company.promote(ada), |company| company.place(ada, &[finance, support]));
+    garbled(&mut script);
+    script.company.mention(northwind);
+    script.scene("A type that is only recorded");
+
+    script.company.leave(bao);
+    script.scene("Bao leaves: access ends");
+    late(&mut script, |company| company.promote(dana), |company| company.leave(dana));
+    script.company.deactivate(elif);
+    script.scene("Elif is switched off; her provider says so only as the text \"False\"");
+
+    script.company.rename_group(finance, "Finance EMEA");
+    script.scene("A group is renamed");
+    script.company.dissolve_group(support);
+    script.scene("A group is dissolved; its members are told of one by one");
+    worker_away(&mut script, |company| {
+        company.marry(carmen, "Silva-Weber");
+        company.swap_addresses(ada, carmen);
+        company.leave(goran);
+    });
+    script.company.rehire(bao);
+    script.company.reactivate(elif);
+    script.scene("Bao is hired again, Elif switched on");
+    door_away(&mut script, |company| company.place(elif, &[]));
+    script.company.hire_named(halden, ("Hana", "Müller"), &[sales]);
+    script.scene("And Hana begins");
+    (script.scenes, script.company)
+}
+
+/// The last event once more: the same delivery, then the same body under another message id.
+fn again(script: &mut Script) {
+    let Some(event) = script.company.told().last().cloned() else { return };
+    let renumbered = Delivery::of(&event, format!("{}again", message_id(&event)));
+    let acts = vec![Act::Send(Delivery::of(&event, message_id(&event)), None), Act::Send(renumbered, None)];
+    script.add("The sender repeats itself: two duplicates", acts);
+}
+
+/// Two changes of one person, the older delivered last.
+fn late(script: &mut Script, older: impl FnOnce(&mut Company), newer: impl FnOnce(&mut Company)) {
+    older(&mut script.company);
+    newer(&mut script.company);
+    let mut events = script.fresh();
+    events.reverse();
+    let caption = match events.first() {
+        Some(event) => format!("{}; an older event about the same person comes after it", event.about),
+        None => String::new(),
+    };
+    script.add(&caption, events.into_iter().map(send).collect());
+}
+
+fn garbled(script: &mut Script) {
+    let body = r#"{"spec_version":"1","id":"evt_cut_off","type":"organization.directory.user_upd"#;
+    let delivery = Delivery::raw("msg_cut_off", body);
+    script.add(
+        "A signed body that nobody can read: a dead letter, kept with its reason",
+        vec![Act::Send(delivery, None)],
+    );
+}
+
+fn worker_away(script: &mut Script, changes: impl FnOnce(&mut Company)) {
+    changes(&mut script.company);
+    let mut acts = vec![Act::StopWorker];
+    acts.extend(script.fresh().into_iter().map(send));
+    acts.push(Act::StartWorker);
+    script.add("The worker is stopped; the door still takes everything, and nothing is lost", acts);
+}
+
+fn door_away(script: &mut Script, change: impl FnOnce(&mut Company)) {
+    change(&mut script.company);
+    let acts = script
+        .fresh()
+        .into_iter()
+        .map(|event| Act::SendToClosedDoor(Delivery::of(&event, message_id(&event)), event));
+    let acts = acts.collect();
+    script.add("The door is restarted; the sender tries again until it is taken", acts);
+}
