@@ -1,5 +1,6 @@
 //! Every test with a socket.
 
+mod door;
 mod harness;
 mod simulator;
 mod telemetry;
