@@ -7,7 +7,7 @@ pub(crate) struct Migration;
 
 const STATEMENTS: [&str; 9] = [
     "CREATE TABLE events (
-        source text NOT NULL,
+        source KEY_TEXT NOT NULL,
         event_id KEY_TEXT NOT NULL,
         body_sha256 BYTES NOT NULL,
         kind text NOT NULL,
@@ -51,7 +51,7 @@ const STATEMENTS: [&str; 9] = [
     "CREATE INDEX dead_letters_by_status ON dead_letters (status, id)",
     "CREATE TABLE held_changes (
         id SERIAL,
-        source text NOT NULL,
+        source KEY_TEXT NOT NULL,
         event_id KEY_TEXT NOT NULL,
         body_sha256 BYTES NOT NULL,
         organization_id KEY_TEXT NOT NULL,

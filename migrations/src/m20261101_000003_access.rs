@@ -36,7 +36,7 @@ const STATEMENTS: [&str; 5] = [
                         SELECT 1 FROM organization_domains d
                         WHERE d.organization_id = u.organization_id
                             AND u.email LIKE '%_@%'
-                            AND d.domain = lower(substr(u.email, length(rtrim(u.email, replace(u.email, '@', ''))) + 1))
+                            AND d.domain = lower(substr(u.email, length(rtrim(u.email, replace(u.email, '@', ''))) + 1) BYTEWISE)
                     ) THEN 'domain_not_allowed'
                 ELSE 'active'
             END AS access
