@@ -10,13 +10,16 @@ use super::{newer, version_text};
 use crate::StoreError;
 use crate::rows::{Rows, query};
 
-/// A stub's versions are all '': where the row exists nothing is written, nor even locked.
+/// A stub (its versions are all '') is left out where the row exists: the upsert would write nothing, but
+/// lock the row, and everybody in a popular group would queue for it.
 static WRITE: LazyLock<String> = LazyLock::new(|| {
     format!(
         "INSERT INTO groups AS kept
             (id, organization_id, organization_version, name, dp_id, name_version, status, status_version)
          SELECT id, organization_id, organization_version, name, dp_id, name_version, status, status_version
-         FROM {{input}} WHERE true ORDER BY id
+         FROM {{input}}
+         WHERE status_version <> '' OR NOT EXISTS (SELECT 1 FROM groups there WHERE there.id = input.id)
+         ORDER BY id
          ON CONFLICT (id) DO UPDATE SET {}, {}, {}
          WHERE excluded.name_version > kept.name_version OR excluded.status_version > kept.status_version
          RETURNING name_version, status_version",
