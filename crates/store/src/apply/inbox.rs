@@ -118,7 +118,7 @@ pub(super) async fn supersede(
     Ok(())
 }
 
-fn keys(transaction: &DatabaseTransaction, events: &[&Incoming]) -> Rows {
+pub(super) fn keys(transaction: &DatabaseTransaction, events: &[&Incoming]) -> Rows {
     Rows::new(transaction.get_database_backend())
         .key("source", events.iter().map(|it| it.envelope.source.as_str()))
         .key("event_id", events.iter().map(|it| it.event.id.as_str()))

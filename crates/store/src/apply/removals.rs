@@ -75,8 +75,8 @@ pub(super) async fn weigh<'a>(
             candidates.push(incoming);
         }
     }
-    let living = living(transaction, &candidates).await?;
-    candidates.retain(|incoming| removal(incoming).is_some_and(|(_, person)| living.contains(person)));
+    let losses = losses(transaction, &candidates).await?;
+    candidates.retain(|it| it.event.version().is_some_and(|version| losses.contains(version.as_str())));
     let mut by_organization: BTreeMap<&str, Vec<&'a Incoming>> = BTreeMap::new();
     for incoming in candidates {
         if let Some((organization, _)) = removal(incoming) {
@@ -109,11 +109,14 @@ fn removal(incoming: &Incoming) -> Option<(&str, &str)> {
     }
 }
 
-const LIVING: &str = "SELECT u.id FROM users u JOIN {input} ON input.id = u.id
-     WHERE u.status = 'active' AND u.status_version < input.version";
+const LOSSES: &str = "SELECT input.version FROM users u JOIN {input} ON input.id = u.id
+     WHERE u.status = 'active' AND u.status_version < input.version AND NOT EXISTS (
+        SELECT 1 FROM events e WHERE e.source = input.source AND e.event_id = input.event_id
+            AND e.body_sha256 = input.body_sha256)";
 
-/// Those who would really lose something: active now, by an older version.
-async fn living(
+/// Versions of those removals that would take something: from people active now by an older version, and
+/// not recorded yet, or a held one that comes again would take another's place.
+async fn losses(
     transaction: &DatabaseTransaction,
     removals: &[&Incoming],
 ) -> Result<BTreeSet<String>, StoreError> {
@@ -121,11 +124,11 @@ async fn living(
         return Ok(BTreeSet::new());
     }
     let each = || removals.iter().copied();
-    let input = Rows::new(transaction.get_database_backend())
+    let input = super::inbox::keys(transaction, removals)
         .key("id", each().filter_map(removal).map(|(_, person)| person))
         .key("version", each().filter_map(|it| it.event.version()).map(|version| version.as_str()));
-    let rows = query(transaction, LIVING, input).await?;
-    rows.iter().map(|row| Ok(row.try_get("", "id")?)).collect()
+    let rows = query(transaction, LOSSES, input).await?;
+    super::versions(&rows, &["version"])
 }
 
 const SPENT: &str = "SELECT count(*) AS people FROM removals WHERE organization_id = $1 AND removed_at > $2";
