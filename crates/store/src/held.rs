@@ -124,16 +124,9 @@ impl Store {
 
     /// Applies what was held because of the pause and goes on. Says how many changes that released.
     pub async fn resume(&self, organization: &str, by: &Decision<'_>) -> Result<u64, StoreError> {
+        // Batches that saw the pause have its row locked: this waits until what they hold is there.
         self.set_paused(organization, false, by).await?;
-        // A batch that had seen the pause may commit its holds after the first look.
-        let mut released = 0;
-        loop {
-            let more = self.decide(&Held::Paused(organization.to_owned()), by, "released").await?;
-            released += more;
-            if more == 0 {
-                return Ok(released);
-            }
-        }
+        self.decide(&Held::Paused(organization.to_owned()), by, "released").await
     }
 
     async fn set_paused(&self, organization: &str, paused: bool, by: &Decision<'_>) -> Result<bool, StoreError> {
@@ -172,7 +165,8 @@ impl Store {
         decision: &str,
     ) -> Result<u64, StoreError> {
         let transaction = self.begin().await?;
-        let changes = open(meant).limit(PORTION).all(&transaction).await?;
+        // Locked, so that what one operator releases another cannot reject meanwhile.
+        let changes = open(meant).limit(PORTION).lock_exclusive().all(&transaction).await?;
         let mut incoming = Vec::new();
         for change in &changes {
             incoming.push(load(&transaction, change).await?);
@@ -182,11 +176,11 @@ impl Store {
             _ => Default::default(),
         };
         for (change, incoming) in changes.iter().zip(&incoming) {
-            let version = incoming.event.version().map(|version| version.as_str());
-            let outcome = match decision {
-                "released" if version.is_some_and(|version| written.contains(version)) => "applied",
-                "released" => "superseded",
-                other => other,
+            let outcome = match (decision, incoming.event.version()) {
+                ("released", Some(version)) if written.contains(version.as_str()) => "applied",
+                ("released", Some(_)) => "superseded",
+                ("released", None) => "ignored",
+                (other, _) => other,
             };
             set_outcome(&transaction, change, outcome).await?;
         }

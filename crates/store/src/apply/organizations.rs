@@ -15,16 +15,13 @@ const MENTION: &str =
     "INSERT INTO organizations (id) SELECT input.id FROM {input} WHERE true ORDER BY input.id
      ON CONFLICT (id) DO NOTHING";
 
-const PAUSED: &str =
-    "SELECT o.id FROM organizations o WHERE o.paused AND o.id IN (SELECT input.id FROM {input})";
-
 /// SQLite writes one transaction at a time and knows no row locks.
-const LOCK: &str = "SELECT o.id FROM organizations o WHERE o.id IN (SELECT input.id FROM {input})
-     ORDER BY o.id FOR UPDATE";
+const LOCK: &str = "SELECT o.id, o.paused FROM organizations o JOIN {input} ON input.id = o.id
+     WHERE o.paused OR input.decided = 1 ORDER BY o.id";
 
-/// Makes a row for every organization the batch names and says which are paused. Those whose people are
-/// removed, or whose own registers are written, stay locked until the commit: two workers must not both
-/// spend the last of one budget, and locks are taken here or not at all.
+/// Makes a row for every organization the batch names and says which are paused. Those that are, whose people
+/// are removed, or whose own registers are written, stay locked until the commit: a resume must find what
+/// was held, two workers must not both spend the last of one budget, and locks are taken here or not at all.
 pub(super) async fn prepare(
     transaction: &DatabaseTransaction,
     batch: &[&Incoming],
@@ -37,11 +34,18 @@ pub(super) async fn prepare(
     }
     execute(transaction, MENTION, ids(&mentioned)).await?;
     let decided = named(batch, decides);
-    if !decided.is_empty() && backend == sea_orm::DbBackend::Postgres {
-        query(transaction, LOCK, ids(&decided)).await?;
+    let input = ids(&mentioned).integer("decided", mentioned.iter().map(|id| decided.contains(id).into()));
+    let rows = match backend {
+        sea_orm::DbBackend::Postgres => query(transaction, &format!("{LOCK} FOR UPDATE OF o"), input).await?,
+        _ => query(transaction, LOCK, input).await?,
+    };
+    let mut paused = BTreeSet::new();
+    for row in &rows {
+        if row.try_get("", "paused")? {
+            paused.insert(row.try_get("", "id")?);
+        }
     }
-    let rows = query(transaction, PAUSED, ids(&mentioned)).await?;
-    rows.iter().map(|row| Ok(row.try_get("", "id")?)).collect()
+    Ok(paused)
 }
 
 fn named<'a>(batch: &[&'a Incoming], wanted: impl Fn(&Change) -> bool) -> BTreeSet<&'a str> {
