@@ -3,4 +3,5 @@
 mod door;
 mod harness;
 mod simulator;
+mod store;
 mod telemetry;
