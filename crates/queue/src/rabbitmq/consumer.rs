@@ -182,14 +182,14 @@ impl Consumer {
     /// Sees to it that messages are consumed at the width wanted.
     async fn fit(&mut self) -> Result<(), QueueError> {
         let width = if self.narrow { 1 } else { self.prefetch };
-        if self.link.as_ref().is_some_and(|link| link.width() == Some(width)) {
+        let Some(link) = self.link.as_mut() else { return Ok(()) };
+        link.started().await?;
+        if link.width() == Some(width) {
             return Ok(());
         }
         self.pause().await?;
-        match self.link.as_mut() {
-            Some(link) => link.consume(width).await,
-            None => Ok(()),
-        }
+        let Some(link) = self.link.as_mut() else { return Ok(()) };
+        link.consume(width).await
     }
 
     async fn pause(&mut self) -> Result<(), QueueError> {

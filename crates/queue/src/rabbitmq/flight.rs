@@ -57,8 +57,22 @@ pub(super) struct Flight {
     sent: u64,
 }
 
-/// A verdict on a real message, for whoever counts.
-pub(super) type Verdict = Result<(), PublishError>;
+/// A message whose confirm came: to be noted first and told then, so that a caller who asks for the health
+/// right after a refusal hears of it.
+pub(super) struct Landed {
+    pub(super) verdict: Result<(), PublishError>,
+    pub(super) canary: bool,
+    answer: Option<oneshot::Sender<Result<(), PublishError>>>,
+}
+
+impl Landed {
+    /// Answers the caller, who may have stopped waiting.
+    pub(super) fn tell(self) {
+        if let Some(answer) = self.answer {
+            let _ = answer.send(self.verdict);
+        }
+    }
+}
 
 impl Flight {
     /// How many confirms are outstanding, given-up waiters included.
@@ -94,12 +108,12 @@ impl Flight {
         }));
     }
 
-    /// Waits for confirms and answers their callers. Must not be called with nothing in flight.
+    /// Waits for confirms. Must not be called with nothing in flight.
     ///
     /// # Errors
     ///
     /// The channel is of no use any more.
-    pub(super) async fn landed(&mut self) -> Result<Vec<Verdict>, lapin::Error> {
+    pub(super) async fn landed(&mut self) -> Result<Vec<Landed>, lapin::Error> {
         let Some(first) = self.confirms.next().await else { return Ok(Vec::new()) };
         let mut landed = vec![first];
         // All that are there must be read before any is judged: the return of one may sit on another that
@@ -124,8 +138,14 @@ impl Flight {
                 Err(error) => failure = Some(error),
             }
         }
-        let verdicts = acks.into_iter().filter_map(|(id, acked)| self.judge(id, acked)).collect();
-        failure.map_or(Ok(verdicts), Err)
+        let landed: Vec<Landed> = acks.into_iter().map(|(id, acked)| self.judge(id, acked)).collect();
+        match failure {
+            None => Ok(landed),
+            Some(error) => {
+                landed.into_iter().for_each(Landed::tell);
+                Err(error)
+            }
+        }
     }
 
     fn note_return(&mut self, carried: Option<BasicReturnMessage>) {
@@ -136,18 +156,16 @@ impl Flight {
         self.returned.extend(id);
     }
 
-    /// Answers the caller; gives the verdict unless it was a canary's.
-    fn judge(&mut self, id: u64, acked: bool) -> Option<Verdict> {
-        let returned = self.returned.remove(&id);
-        let verdict = match (acked, returned) {
+    fn judge(&mut self, id: u64, acked: bool) -> Landed {
+        let verdict = match (acked, self.returned.remove(&id)) {
             (true, false) => Ok(()),
             (_, true) => Err(PublishError::Unroutable),
             (false, false) => Err(PublishError::Refused),
         };
-        let Some(waiter) = self.waiters.remove(&id) else { return Some(verdict) };
-        // The caller may have stopped waiting.
-        let _ = waiter.answer.send(verdict.clone());
-        (!waiter.canary).then_some(verdict)
+        match self.waiters.remove(&id) {
+            Some(Waiter { answer, canary }) => Landed { verdict, canary, answer: Some(answer) },
+            None => Landed { verdict, canary: false, answer: None },
+        }
     }
 
     /// Answers everybody who waits with an error. What is in flight stays in flight.

@@ -7,8 +7,9 @@ use lapin::message::Delivery;
 use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
 };
-use lapin::types::FieldTable;
+use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Connection};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::connection::{answered, close, connect};
@@ -22,6 +23,10 @@ pub(super) struct Link {
     queue: ConsumedQueue,
     /// The consumer and its prefetch.
     stream: Option<(lapin::Consumer, u16)>,
+    /// Starting and stopping run in tasks of their own: a cancelled caller must not leave a consumer at the
+    /// broker that nobody reads, and the next call goes on where it was.
+    starting: Option<JoinHandle<Result<(lapin::Consumer, u16), QueueError>>>,
+    stopping: Option<JoinHandle<Result<(), QueueError>>>,
 }
 
 impl Link {
@@ -37,7 +42,9 @@ impl Link {
             answered("open a channel", connection.create_channel()).await
         };
         match ready.await {
-            Ok(channel) => Ok(Self { connection, channel, queue, stream: None }),
+            Ok(channel) => {
+                Ok(Self { connection, channel, queue, stream: None, starting: None, stopping: None })
+            }
             Err(error) => {
                 close(&connection).await;
                 Err(error)
@@ -45,32 +52,48 @@ impl Link {
         }
     }
 
-    /// How many unsettled messages it consumes at most; `None` while it does not consume.
+    /// How many unsettled messages it consumes at most; `None` while it does not consume, or begins to stop.
     pub(super) fn width(&self) -> Option<u16> {
-        self.stream.as_ref().map(|(_, width)| *width)
+        self.stream.as_ref().filter(|_| self.stopping.is_none()).map(|(_, width)| *width)
     }
 
-    /// Consumes with at most `prefetch` messages unsettled.
+    /// Whether the connection and the channel still stand, as far as anybody noticed.
+    pub(super) fn is_alive(&self) -> bool {
+        self.connection.status().connected() && self.channel.status().connected()
+    }
+
+    /// Consumes with at most `prefetch` messages unsettled. Safe to cancel.
     pub(super) async fn consume(&mut self, prefetch: u16) -> Result<(), QueueError> {
-        let limited = self.channel.basic_qos(prefetch, BasicQosOptions::default());
-        answered("limit a consumer", limited).await?;
-        let (queue, options) = (self.queue.name().into(), BasicConsumeOptions::default());
-        let consumer = self.channel.basic_consume(queue, "".into(), options, FieldTable::default());
-        self.stream = Some((answered("start a consumer", consumer).await?, prefetch));
+        if self.starting.is_none() {
+            self.starting = Some(tokio::spawn(start(self.channel.clone(), self.queue, prefetch)));
+        }
+        self.started().await
+    }
+
+    /// Finishes a start under way.
+    pub(super) async fn started(&mut self) -> Result<(), QueueError> {
+        if let Some(starting) = self.starting.as_mut() {
+            let started = starting.await;
+            self.starting = None;
+            self.stream = Some(started.unwrap_or(Err(QueueError::Closed))?);
+        }
         Ok(())
     }
 
     /// Stops consuming and gives what had arrived. Those messages stay unsettled on the channel. Safe to
     /// cancel: what is not given this time is given the next.
     pub(super) async fn pause(&mut self, into: &mut impl Extend<Delivery>) -> Result<(), QueueError> {
+        self.started().await?;
         let Some((stream, _)) = self.stream.as_mut() else { return Ok(()) };
-        let cancelled = self.channel.basic_cancel(stream.tag(), BasicCancelOptions::default());
-        answered("stop a consumer", cancelled).await?;
-        // The end of the stream is queued behind everything that arrived before the broker's answer.
-        while let Some(delivery) = answered("drain a consumer", stream.next().map(Option::transpose)).await? {
-            into.extend([delivery]);
+        let stopping =
+            self.stopping.get_or_insert_with(|| tokio::spawn(stop(self.channel.clone(), stream.tag())));
+        stopping.await.unwrap_or(Err(QueueError::Closed))?;
+        // The end of the stream is queued behind everything that arrived before the broker's answer, and
+        // all of that is here: nothing below waits, so nothing can be cut short.
+        while let Some(Some(delivery)) = stream.next().now_or_never() {
+            into.extend([delivery?]);
         }
-        self.stream = None;
+        (self.stream, self.stopping) = (None, None);
         Ok(())
     }
 
@@ -98,4 +121,19 @@ impl Link {
         let _ = timeout(Duration::from_secs(1), self.channel.close(200, "OK".into())).await;
         close(&self.connection).await;
     }
+}
+
+async fn start(
+    channel: Channel,
+    queue: ConsumedQueue,
+    prefetch: u16,
+) -> Result<(lapin::Consumer, u16), QueueError> {
+    answered("limit a consumer", channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
+    let options = BasicConsumeOptions::default();
+    let consumer = channel.basic_consume(queue.name().into(), "".into(), options, FieldTable::default());
+    Ok((answered("start a consumer", consumer).await?, prefetch))
+}
+
+async fn stop(channel: Channel, tag: ShortString) -> Result<(), QueueError> {
+    answered("stop a consumer", channel.basic_cancel(tag, BasicCancelOptions::default())).await
 }

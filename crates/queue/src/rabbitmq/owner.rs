@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{answered, close, connect};
-use super::flight::{Flight, Job, Verdict};
+use super::flight::{Flight, Job, Landed};
 use super::repairs::Repairs;
 use super::topology::declare_on;
 use crate::backoff::Delays;
@@ -55,6 +55,7 @@ impl Owner {
             match linked {
                 Ok(link) => {
                     delays.connected();
+                    self.pulse.up();
                     self.tell_first(Ok(()));
                     let end = self.serve(&link).await;
                     self.refusing("closing", close(&link.connection)).await;
@@ -124,7 +125,7 @@ impl Owner {
             }
             tokio::select! { biased;
                 landed = flight.landed(), if flight.len() > 0 => match landed {
-                    Ok(verdicts) => self.note(&verdicts, &mut repairs),
+                    Ok(landed) => self.note(landed, &mut repairs),
                     Err(error) => return End::Lost(error.to_string()),
                 },
                 event = events.next() => match event {
@@ -172,12 +173,15 @@ impl Owner {
         }
     }
 
-    fn note(&self, verdicts: &[Verdict], repairs: &mut Repairs<'_>) {
-        for verdict in verdicts {
-            self.pulse.note(verdict);
-            if matches!(verdict, Err(PublishError::Unroutable)) {
+    fn note(&self, landed: Vec<Landed>, repairs: &mut Repairs<'_>) {
+        for one in landed {
+            if !one.canary {
+                self.pulse.note(&one.verdict);
+            }
+            if matches!(one.verdict, Err(PublishError::Unroutable)) {
                 repairs.want();
             }
+            one.tell();
         }
     }
 }

@@ -18,6 +18,9 @@ impl Consumer {
         &mut self,
         settled: Vec<(Message, Settlement)>,
     ) -> Result<Settled, QueueError> {
+        if self.link.as_ref().is_some_and(|link| !link.is_alive()) {
+            self.lose();
+        }
         let mut fates = Vec::with_capacity(settled.len());
         let (mut done, mut owed) = (Vec::new(), Vec::new());
         for (message, settlement) in &settled {
