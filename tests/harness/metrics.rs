@@ -24,7 +24,9 @@ impl Samples {
         let carries = |sample: &&Sample| {
             labels.iter().all(|(label, value)| sample.labels.get(*label).is_some_and(|found| found == value))
         };
-        self.0.iter().filter(|sample| sample.name == name).filter(carries).map(|sample| sample.value).sum()
+        let carrying = self.0.iter().filter(|sample| sample.name == name).filter(carries);
+        // `sum` of nothing would be -0.
+        carrying.fold(0.0, |sum, sample| sum + sample.value)
     }
 
     /// The sums by the value of one label.

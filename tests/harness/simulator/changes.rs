@@ -57,13 +57,18 @@ impl Company {
 
     /// A new group without members.
     pub fn form_group(&mut self, organization: OrganizationRef) -> GroupRef {
-        let number = self.groups.len();
         let taken = self.groups.iter().filter(|group| group.organization == organization).count();
-        let name = match (GROUPS[taken % GROUPS.len()], taken / GROUPS.len()) {
-            (name, 0) => name.to_owned(),
-            (name, round) => format!("{name} {}", round + 1),
-        };
-        self.groups.push(Group { id: format!("dirgroup_7{number:016}"), organization, name, exists: true });
+        match (GROUPS[taken % GROUPS.len()], taken / GROUPS.len()) {
+            (name, 0) => self.form_group_named(organization, name),
+            (name, round) => self.form_group_named(organization, &format!("{name} {}", round + 1)),
+        }
+    }
+
+    /// A new group without members, by name.
+    pub fn form_group_named(&mut self, organization: OrganizationRef, name: &str) -> GroupRef {
+        let number = self.groups.len();
+        let id = format!("dirgroup_7{number:016}");
+        self.groups.push(Group { id, organization, name: name.to_owned(), exists: true });
         let group = GroupRef(number);
         self.tell_group(group, "organization.directory.group_created", "is formed");
         group

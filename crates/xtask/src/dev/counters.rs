@@ -4,14 +4,13 @@ use rollcall_tests::TestBed;
 use rollcall_tests::metrics::Samples;
 
 /// Counters of the worker's outcomes, as they are shown.
-const OUTCOMES: [&str; 5] = ["applied", "superseded", "duplicate", "ignored", "retried"];
+const OUTCOMES: [&str; 7] = ["applied", "superseded", "duplicate", "ignored", "held", "retried", "dead"];
 
-/// Sums since the beginning; a process that restarts counts from nothing.
+/// Sums since the beginning; a process that is restarted counts from nothing, and is told of here.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Counters {
     accepted: Kept,
     outcomes: [Kept; OUTCOMES.len()],
-    dead_letters: f64,
     /// Tries of the sender that were not taken.
     pub(super) sent_again: usize,
 }
@@ -23,11 +22,9 @@ struct Kept {
 }
 
 impl Kept {
-    fn see(&mut self, value: f64) {
-        if value < self.last {
-            self.before += self.last;
-        }
-        self.last = value;
+    fn begin_anew(&mut self) {
+        self.before += self.last;
+        self.last = 0.0;
     }
 
     fn sum(self) -> f64 {
@@ -39,24 +36,33 @@ impl Counters {
     /// Looks at both processes; one that is away keeps its last numbers.
     pub(super) async fn look(&mut self, bed: &TestBed) {
         if let Ok(door) = bed.ingress_metrics().await {
-            self.accepted.see(door.sum("rollcall_deliveries_total", &[("outcome", "accepted")]));
+            self.accepted.last = door.sum("rollcall_deliveries_total", &[("outcome", "accepted")]);
         }
         if let Ok(worker) = bed.worker_metrics().await {
             self.see_worker(&worker);
         }
     }
 
+    /// The door was stopped; its numbers were looked at before.
+    pub(super) fn door_stopped(&mut self) {
+        self.accepted.begin_anew();
+    }
+
+    /// The worker was stopped; its numbers were looked at before.
+    pub(super) fn worker_stopped(&mut self) {
+        self.outcomes.iter_mut().for_each(Kept::begin_anew);
+    }
+
     fn see_worker(&mut self, worker: &Samples) {
         for (kept, outcome) in self.outcomes.iter_mut().zip(OUTCOMES) {
-            kept.see(worker.sum("rollcall_events_total", &[("outcome", outcome)]));
+            kept.last = worker.sum("rollcall_events_total", &[("outcome", outcome)]);
         }
-        self.dead_letters = worker.sum("rollcall_dead_letters", &[]);
     }
 
     /// Deliveries that have come to an end.
     pub(super) fn ended(&self) -> usize {
         let outcomes = self.outcomes.iter().zip(OUTCOMES).filter(|(_, outcome)| *outcome != "retried");
-        (outcomes.map(|(kept, _)| kept.sum()).sum::<f64>() + self.dead_letters) as usize
+        outcomes.map(|(kept, _)| kept.sum()).sum::<f64>() as usize
     }
 
     /// One line.
@@ -65,7 +71,6 @@ impl Counters {
         parts.extend(
             self.outcomes.iter().zip(OUTCOMES).map(|(kept, outcome)| format!("{outcome} {}", kept.sum())),
         );
-        parts.push(format!("dead-lettered {}", self.dead_letters));
         parts.push(format!("sent again {}", self.sent_again));
         parts.join("   ")
     }

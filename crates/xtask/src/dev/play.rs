@@ -27,7 +27,6 @@ pub(super) struct Show<'a> {
     deliveries: usize,
     people: BTreeMap<String, Exported>,
     groups: BTreeMap<String, String>,
-    worker_away: bool,
 }
 
 #[derive(Deserialize)]
@@ -47,7 +46,6 @@ impl<'a> Show<'a> {
             deliveries: 0,
             people: BTreeMap::new(),
             groups: BTreeMap::new(),
-            worker_away: false,
         }
     }
 
@@ -63,7 +61,9 @@ impl<'a> Show<'a> {
         let _ = self.all_counted().await;
         self.look().await?;
         self.screen.finish(&sight("the story is told", &self.people, &self.groups, &self.counters));
-        Ok(differences(&expected, &self.people))
+        let mut wrong = differences(&expected, &self.people);
+        wrong.extend(self.dead_letters_missing().await?);
+        Ok(wrong)
     }
 
     async fn stage(&mut self, scene: Scene) -> anyhow::Result<()> {
@@ -91,7 +91,9 @@ impl<'a> Show<'a> {
         match act {
             Act::Send(delivery, event) => self.send(delivery, event).await?,
             Act::SendToClosedDoor(delivery, event) => {
+                self.counters.look(self.bed).await;
                 self.bed.ingress()?.sigterm().await?;
+                self.counters.door_stopped();
                 self.screen.say("the door is closed".to_owned());
                 self.reopen_while_sending(delivery, event).await?;
             }
@@ -99,12 +101,11 @@ impl<'a> Show<'a> {
                 // Its last numbers, before it forgets them.
                 self.counters.look(self.bed).await;
                 let (_, took) = self.bed.worker()?.sigterm().await?;
+                self.counters.worker_stopped();
                 self.screen.say(format!("the worker has stopped, in {} ms", took.as_millis()));
-                self.worker_away = true;
             }
             Act::StartWorker => {
                 self.bed.start_worker().await?;
-                self.worker_away = false;
                 self.screen.say("the worker runs again".to_owned());
             }
         }
@@ -125,7 +126,6 @@ impl<'a> Show<'a> {
     /// The door opens only after the first try was refused.
     async fn reopen_while_sending(&mut self, delivery: Delivery, event: SimEvent) -> anyhow::Result<()> {
         let begun = Instant::now();
-        self.counters.look(self.bed).await;
         let sender = self.bed.sender().time_factor(0.1);
         let alone = [delivery.clone()];
         let sending = sender.deliver_all(&alone, 1);
@@ -170,14 +170,26 @@ impl<'a> Show<'a> {
         Ok(())
     }
 
+    /// The story has one body that nobody can read; it must lie where an operator finds it.
+    async fn dead_letters_missing(&self) -> anyhow::Result<Option<String>> {
+        let listed = eventually(PATIENCE, async || {
+            let printed =
+                self.bed.command(&["dead-letters", "list", "--format", "ndjson"]).await?.success()?;
+            ensure!(printed.lines().count() == 1, "one dead letter is expected, found: {printed:?}");
+            Ok(())
+        });
+        Ok(listed.await.err().map(|error| format!("{error:#}")))
+    }
+
     async fn all_counted(&mut self) -> anyhow::Result<()> {
         let (bed, counters, deliveries) = (&*self.bed, &mut self.counters, self.deliveries);
-        eventually(PATIENCE, async || {
-            counters.look(bed).await;
-            ensure!(counters.ended() >= deliveries, "{} of {deliveries} have ended", counters.ended());
-            Ok(())
-        })
-        .await
+        let waiting = async {
+            while counters.ended() < deliveries {
+                counters.look(bed).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        Ok(tokio::time::timeout(PATIENCE, waiting).await?)
     }
 }
 

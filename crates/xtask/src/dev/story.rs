@@ -62,8 +62,9 @@ pub(super) fn scenes() -> (Vec<Scene>, Company) {
     let (northwind, halden) =
         (script.company.found(Provider::JumpCloud), script.company.found(Provider::Entra));
     script.scene("Two customers switch their directories on");
-    let [finance, engineering, support] = [(); 3].map(|()| script.company.form_group(northwind));
-    let sales = script.company.form_group(halden);
+    let named = ["Finance", "Engineering", "Support"];
+    let [finance, engineering, support] = named.map(|name| script.company.form_group_named(northwind, name));
+    let sales = script.company.form_group_named(halden, "Sales");
     script.scene("Their groups");
     let ada = script.company.hire_named(northwind, ("Ada", "Okafor"), &[finance]);
     let bao = script.company.hire_named(northwind, ("Bao", "Nakamura"), &[finance, support]);
