@@ -141,6 +141,15 @@ impl Door {
         }
     }
 
+    /// The same for a request that was refused before it was one. Who sends those is an offender, too: what
+    /// they are not told, the log is spared.
+    pub(crate) fn tell_malformed(&self, address: IpAddr, why: &str) {
+        self.metrics.delivery(SOURCE.as_str(), "malformed");
+        if self.offenders.count(address, Instant::now()) == Standing::Tolerated {
+            tracing::warn!(outcome = "malformed", client.address = %address, "request refused: {why}");
+        }
+    }
+
     /// One counter and one log line for each delivery, whatever became of it. Never what a stranger wrote:
     /// the id is in the span, and only once its signature was right.
     fn tell(&self, address: IpAddr, result: &Result<DeliveryId, Rejection>) {

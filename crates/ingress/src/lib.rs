@@ -121,45 +121,18 @@ const DRAIN: Duration = Duration::from_secs(5);
 ///
 /// A listener without an address; nothing that happens while serving.
 pub async fn run(parts: Parts, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-    let Parts { listener, ops_listener, publisher, verifier, metrics, clock, limits, networks, tls } = parts;
     tracing::info!(
-        address = %listener.local_addr().context("the public address")?,
-        ops.address = %ops_listener.local_addr().context("the operator's address")?,
-        tls = tls.is_some(),
+        address = %parts.listener.local_addr().context("the public address")?,
+        ops.address = %parts.ops_listener.local_addr().context("the operator's address")?,
+        tls = parts.tls.is_some(),
         "listening"
     );
     let (stopping, stopped) = (CancellationToken::new(), CancellationToken::new());
-    let patience = Patience { head: limits.head_time, idle: limits.idle_time, write: limits.body_time };
-    let tls = tls.map(Arc::new);
-    let ops = Ops { publisher: publisher.clone(), metrics: metrics.clone(), stop: stopping.clone() };
-    let operators = Site {
-        listener: ops_listener,
-        router: ops::routes(ops),
-        tls: None,
-        most_connections: OPS_CONNECTIONS,
-        patience,
-        malformed: None,
-    };
-    let door = Door {
-        verifier,
-        publisher: publisher.clone(),
-        metrics: metrics.clone(),
-        clock,
-        networks,
-        limits,
-        offenders: Offenders::default(),
-        in_flight: Semaphore::new(limits.in_flight),
-    };
-    let public = Site {
-        listener,
-        router: door::routes(Arc::new(door)),
-        tls: tls.clone(),
-        most_connections: limits.connections,
-        patience,
-        malformed: Some(metrics),
-    };
+    let (publisher, grace) = (parts.publisher.clone(), parts.limits.grace);
+    let (public, operators) = sites(parts, stopping.clone());
+    let tls = public.tls.clone();
     let serving = async {
-        server::serve(public, stopping.clone(), limits.grace).await;
+        server::serve(public, stopping.clone(), grace).await;
         publisher.close(DRAIN).await;
         stopped.cancel();
     };
@@ -179,4 +152,31 @@ pub async fn run(parts: Parts, stop: impl Future<Output = ()>) -> anyhow::Result
         server::serve(operators, stopped.clone(), Duration::from_secs(1))
     );
     Ok(())
+}
+
+/// The public address and the operator's.
+fn sites(parts: Parts, stop: CancellationToken) -> (Site, Site) {
+    let Parts { listener, ops_listener, publisher, verifier, metrics, clock, limits, networks, tls } = parts;
+    let patience = Patience { head: limits.head_time, idle: limits.idle_time, write: limits.body_time };
+    let ops = Ops { publisher: publisher.clone(), metrics: metrics.clone(), stop };
+    let offenders = Offenders::default();
+    let in_flight = Semaphore::new(limits.in_flight);
+    let door = Arc::new(Door { verifier, publisher, metrics, clock, networks, limits, offenders, in_flight });
+    let public = Site {
+        listener,
+        router: door::routes(Arc::clone(&door)),
+        tls: tls.map(Arc::new),
+        most_connections: limits.connections,
+        patience,
+        door: Some(door),
+    };
+    let operators = Site {
+        listener: ops_listener,
+        router: ops::routes(ops),
+        tls: None,
+        most_connections: OPS_CONNECTIONS,
+        patience,
+        door: None,
+    };
+    (public, operators)
 }

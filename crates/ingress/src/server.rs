@@ -14,7 +14,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use rollcall_telemetry::Metrics;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -24,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use crate::door::Door;
 use crate::guard::{Guard, LONGEST_HEAD, Patience};
 use crate::origin::Peer;
 use crate::tls::Tls;
@@ -45,8 +45,8 @@ pub(crate) struct Site {
     /// Further connections wait in the kernel until one of these ends.
     pub(crate) most_connections: usize,
     pub(crate) patience: Patience,
-    /// Where malformed requests are counted, if they may be deliveries.
-    pub(crate) malformed: Option<Metrics>,
+    /// Who is told of malformed requests, if they may be deliveries.
+    pub(crate) door: Option<Arc<Door>>,
 }
 
 /// What a connection needs of its site.
@@ -54,7 +54,7 @@ struct Shared {
     router: Router,
     tls: Option<Arc<Tls>>,
     patience: Patience,
-    malformed: Option<Metrics>,
+    door: Option<Arc<Door>>,
     /// Finish what was asked, take nothing more.
     stop: CancellationToken,
     /// Finish now.
@@ -63,9 +63,9 @@ struct Shared {
 
 /// Serves until `stop`, then lets open requests finish for at most `grace`.
 pub(crate) async fn serve(site: Site, stop: CancellationToken, grace: Duration) {
-    let Site { listener, router, tls, most_connections, patience, malformed } = site;
+    let Site { listener, router, tls, most_connections, patience, door } = site;
     let cut = CancellationToken::new();
-    let shared = Arc::new(Shared { router, tls, patience, malformed, stop: stop.clone(), cut: cut.clone() });
+    let shared = Arc::new(Shared { router, tls, patience, door, stop: stop.clone(), cut: cut.clone() });
     let connections = TaskTracker::new();
     tokio::select! {
         () = stop.cancelled() => {}
@@ -148,9 +148,8 @@ where
     let Err(error) = result else { return };
     if error.is_parse() {
         let why = verdict.get().map_or_else(|| error.to_string(), ToString::to_string);
-        tracing::warn!(outcome = "malformed", client.address = %address.ip(), "request refused: {why}");
-        if let Some(metrics) = &shared.malformed {
-            metrics.delivery("scalekit", "malformed");
+        if let Some(door) = &shared.door {
+            door.tell_malformed(address.ip().to_canonical(), &why);
         }
     } else {
         tracing::debug!(client.address = %address.ip(), "connection ended: {error}");
