@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use rollcall_event::Lane;
-use rollcall_queue::{ConsumedQueue, Consumer, Fate, Message, Settlement};
+use rollcall_queue::{ConsumedQueue, Consumer, Fate, Message, QueueError, Settlement};
 use rollcall_store::Effect;
 
 use crate::Shared;
@@ -25,33 +27,39 @@ pub(crate) async fn run(shared: Arc<Shared>, lane: Lane) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Takes batches until the worker stops, or an outage lasts so long that what is held must be given back.
+/// Batches of one lane that are judged at once: while the database writes one, the next is read.
+const IN_HAND: usize = 2;
+
+/// Takes batches until the worker stops, or an outage lasts so long that what is held must be given back;
+/// then finishes what is in hand.
 async fn consume(shared: &Shared, lane: Lane, consumer: &mut Consumer) {
-    loop {
-        let received = tokio::select! {
+    let (most, linger) = (shared.rules.batch_size, shared.rules.batch_linger);
+    let mut in_hand = FuturesUnordered::new();
+    let mut ending = false;
+    while !(ending && in_hand.is_empty()) {
+        tokio::select! {
             biased;
-            () = shared.stop.cancelled() => return,
-            received = consumer.receive(shared.rules.batch_size, shared.rules.batch_linger) => received,
-        };
-        let messages = match received {
-            Ok(messages) => messages,
-            Err(error) => {
-                shared.condition.bad(lane.as_str(), error.to_string());
-                tracing::warn!(
-                    lane = lane.as_str(),
-                    error = format!("{:#}", anyhow::Error::new(error)),
-                    "the queue is away"
-                );
-                continue;
+            Some(judged) = in_hand.next() => {
+                let judged: Vec<Judged> = judged;
+                ending |= judged.iter().any(|judged| matches!(judged.verdict, Verdict::GiveBack));
+                settle(shared, consumer, judged).await;
             }
-        };
-        shared.condition.good(lane.as_str());
-        let judged = judge::batch(shared, lane, messages).await;
-        let given_back = judged.iter().any(|judged| matches!(judged.verdict, Verdict::GiveBack));
-        settle(shared, consumer, judged).await;
-        if given_back {
-            return;
+            () = shared.stop.cancelled(), if !ending => ending = true,
+            received = consumer.receive(most, linger), if !ending && in_hand.len() < IN_HAND => match received {
+                Ok(messages) => {
+                    shared.condition.good(lane.as_str());
+                    in_hand.push(judge::batch(shared, lane, messages));
+                }
+                Err(error) => away(shared, lane, error),
+            },
         }
+    }
+}
+
+fn away(shared: &Shared, lane: Lane, error: QueueError) {
+    if shared.condition.bad(lane.as_str(), error.to_string()) {
+        let error = format!("{:#}", anyhow::Error::new(error));
+        tracing::warn!(lane = lane.as_str(), error, "the queue is away; connecting again");
     }
 }
 
