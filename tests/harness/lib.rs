@@ -4,6 +4,7 @@
 //! folder, and should the test process die, the kernel ends them. Nothing is shared with, or looks like, a
 //! server of the machine.
 
+pub mod chaos;
 pub mod http;
 pub mod metrics;
 pub mod postgres;

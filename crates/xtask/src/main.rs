@@ -1,6 +1,8 @@
 //! Developer tooling: `cargo dev`, `cargo xtask test`, `cargo xtask servers`. Never shipped.
 #![expect(clippy::print_stdout, reason = "a terminal is where its answers go")]
 
+mod bench;
+mod chaos;
 mod dev;
 mod install;
 mod servers;
@@ -25,6 +27,10 @@ enum Task {
     Dev(dev::Options),
     /// Checks everything: format, lints, documentation, dependencies, and every test on private servers.
     Test(test::Options),
+    /// Breaks things around the running product, by a seed, and checks what must hold.
+    Chaos(chaos::Options),
+    /// Measures the release binaries, each figure beside a limit of the same run.
+    Bench(bench::Options),
     /// Starts a private RabbitMQ and PostgreSQL and says how tests find them, until Ctrl-C.
     Servers,
 }
@@ -34,6 +40,8 @@ async fn main() -> ExitCode {
     let ended = match Options::parse().task {
         Task::Dev(options) => dev::run(options).await,
         Task::Test(options) => test::run(options).await,
+        Task::Chaos(options) => chaos::run(options).await,
+        Task::Bench(options) => bench::run(options).await,
         Task::Servers => servers::run().await,
     };
     ended.unwrap_or_else(|error| {
