@@ -1,8 +1,10 @@
 //! The simulator's own promises: its truth is what its company looks like, whatever order it is told in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use rollcall_event::{Change, DirectoryEvent, UserStatus};
+use rollcall_tests::TestBed;
 use rollcall_tests::simulator::{Company, Fact, Plan, Status, deliveries, history, truth};
 
 #[test]
@@ -103,4 +105,24 @@ fn bodies_say_what_their_facts_say() {
         });
         assert_eq!(user.status, expected, "{}", event.about);
     }
+}
+
+/// A year of a company and a history no directory would write, over a rough way, through both real binaries.
+async fn ends_in_the_truth(bed: &TestBed) -> anyhow::Result<()> {
+    let mut company = Company::new(21, 60);
+    let mut events = company.story(600);
+    events.extend(history(4, 12, 300));
+    let report = bed.sender().deliver_all(&deliveries(&events, &Plan::rough(5)), 8).await?;
+    assert!(report.given_up.is_empty(), "{:?}", report.answers);
+    bed.becomes(&truth(&events), Duration::from_secs(90)).await
+}
+
+#[tokio::test]
+async fn a_rough_story_ends_in_the_senders_truth_on_the_embedded_default() -> anyhow::Result<()> {
+    ends_in_the_truth(&TestBed::start().await?).await
+}
+
+#[tokio::test]
+async fn a_rough_story_ends_in_the_senders_truth_on_rabbitmq_and_postgresql() -> anyhow::Result<()> {
+    ends_in_the_truth(&TestBed::start_full().await?).await
 }

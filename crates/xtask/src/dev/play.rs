@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use rollcall_tests::simulator::{Delivery, Exported, SimEvent, differences, truth};
+use rollcall_tests::simulator::{Exported, Report, SimEvent, differences, truth};
 use rollcall_tests::{TestBed, eventually};
 use serde::Deserialize;
 
 use super::counters::Counters;
 use super::screen::{Screen, Sight};
-use super::story::{Act, Scene, scenes};
+use super::story::{Act, Letter, Scene, scenes};
 
 /// How long a scene stands when somebody watches: the whole story takes about a minute.
 const WATCHED: Duration = Duration::from_millis(3_500);
@@ -71,6 +71,11 @@ impl<'a> Show<'a> {
         let begun = Instant::now();
         for act in scene.acts {
             self.act(act).await?;
+            // One by one they can be followed.
+            if self.screen.is_in_place() {
+                self.look().await?;
+                self.screen.draw(&sight(&scene.caption, &self.people, &self.groups, &self.counters));
+            }
         }
         if !self.screen.is_in_place() {
             // Each scene's lines show what came of it, not what was there before.
@@ -89,13 +94,13 @@ impl<'a> Show<'a> {
 
     async fn act(&mut self, act: Act) -> anyhow::Result<()> {
         match act {
-            Act::Send(delivery, event) => self.send(delivery, event).await?,
-            Act::SendToClosedDoor(delivery, event) => {
+            Act::Send(letter) => self.send(letter).await?,
+            Act::SendToClosedDoor(letter) => {
                 self.counters.look(self.bed).await;
                 self.bed.ingress()?.sigterm().await?;
                 self.counters.door_stopped();
                 self.screen.say("the door is closed".to_owned());
-                self.reopen_while_sending(delivery, event).await?;
+                self.reopen_while_sending(letter).await?;
             }
             Act::StopWorker => {
                 // Its last numbers, before it forgets them.
@@ -109,54 +114,39 @@ impl<'a> Show<'a> {
                 self.screen.say("the worker runs again".to_owned());
             }
         }
-        // One by one they can be followed.
-        if self.screen.is_in_place() {
-            self.look().await?;
-            self.screen.draw(&sight("", &self.people, &self.groups, &self.counters));
-        }
         Ok(())
     }
 
-    async fn send(&mut self, delivery: Delivery, event: Option<SimEvent>) -> anyhow::Result<()> {
+    async fn send(&mut self, letter: Letter) -> anyhow::Result<()> {
         let begun = Instant::now();
-        let report = self.bed.sender().deliver_all(std::slice::from_ref(&delivery), 1).await?;
-        self.took(&delivery, event, &report, begun)
+        let report = self.bed.sender().deliver_all(std::slice::from_ref(&letter.delivery), 1).await?;
+        self.took(letter, &report, begun)
     }
 
     /// The door opens only after the first try was refused.
-    async fn reopen_while_sending(&mut self, delivery: Delivery, event: SimEvent) -> anyhow::Result<()> {
+    async fn reopen_while_sending(&mut self, letter: Letter) -> anyhow::Result<()> {
         let begun = Instant::now();
         let sender = self.bed.sender().time_factor(0.1);
-        let alone = [delivery.clone()];
-        let sending = sender.deliver_all(&alone, 1);
+        let sending = sender.deliver_all(std::slice::from_ref(&letter.delivery), 1);
         let opening = async {
             tokio::time::sleep(Duration::from_millis(200)).await;
             self.bed.start_ingress().await
         };
         let (report, opened) = tokio::join!(sending, opening);
         opened?;
-        self.took(&delivery, Some(event), &report?, begun)
+        self.took(letter, &report?, begun)
     }
 
-    fn took(
-        &mut self,
-        delivery: &Delivery,
-        event: Option<SimEvent>,
-        report: &rollcall_tests::simulator::Report,
-        begun: Instant,
-    ) -> anyhow::Result<()> {
-        ensure!(report.given_up.is_empty(), "{} was not taken: {:?}", delivery.id, report.answers);
+    fn took(&mut self, letter: Letter, report: &Report, begun: Instant) -> anyhow::Result<()> {
+        let id = &letter.delivery.id;
+        ensure!(report.given_up.is_empty(), "{id} was not taken: {:?}", report.answers);
         let tries: usize = report.answers.values().sum();
         self.deliveries += 1;
         self.counters.sent_again += tries - 1;
-        let about = event.as_ref().map_or("the same, or not readable", |event| event.about.as_str());
-        let again = if tries > 1 { format!(", try {tries}") } else { String::new() };
-        self.screen.say(format!(
-            "{} taken in {} ms{again}: {about}",
-            delivery.id,
-            begun.elapsed().as_millis()
-        ));
-        self.sent.extend(event);
+        let again = if tries > 1 { format!(" at try {tries}") } else { String::new() };
+        let took = begun.elapsed().as_millis();
+        self.screen.say(format!("{id:<22} taken in {took:>3} ms{again}: {}", letter.about));
+        self.sent.extend(letter.event);
         Ok(())
     }
 

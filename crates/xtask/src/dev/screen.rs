@@ -59,7 +59,7 @@ impl Screen {
             let page = format!(
                 "\x1b[H\x1b[Jrollcall: {}\n\n{}\n{}\n\n{}\n",
                 sight.caption,
-                table(sight),
+                table(sight, true),
                 sight.counters.line(),
                 log.join("\n")
             );
@@ -81,7 +81,7 @@ impl Screen {
         if self.in_place {
             self.draw(sight);
         } else {
-            println!("\n{}\n{}", table(sight), sight.counters.line());
+            println!("\n{}\n{}", table(sight, false), sight.counters.line());
         }
     }
 }
@@ -98,15 +98,20 @@ fn row(person: &Exported, groups: &BTreeMap<String, String>) -> [String; 5] {
     ]
 }
 
-fn table(sight: &Sight<'_>) -> String {
+/// In colour, whoever has no access stands out.
+fn table(sight: &Sight<'_>, colour: bool) -> String {
     let head = ["NAME", "E-MAIL", "ACCESS", "GROUPS", "ROLES"].map(str::to_owned);
     let rows: Vec<[String; 5]> =
         std::iter::once(head).chain(sight.people.values().map(|person| row(person, sight.groups))).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
     let widths: Vec<usize> = (0..5).map(width).collect();
-    let lines = rows.iter().map(|row| {
+    let lines = rows.iter().enumerate().map(|(n, row)| {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        let line = cells.collect::<Vec<_>>().join("  ").trim_end().to_owned();
+        match colour && n > 0 && row[2] != "active" {
+            true => format!("\x1b[31m{line}\x1b[0m\n"),
+            false => line + "\n",
+        }
     });
-    lines.map(|line| line + "\n").collect()
+    lines.collect()
 }

@@ -12,14 +12,34 @@ pub(super) struct Scene {
 
 /// What is done in a scene.
 pub(super) enum Act {
-    /// One delivery; after it the people are as `event`, if any, says.
-    Send(Delivery, Option<SimEvent>),
+    /// One delivery.
+    Send(Letter),
     /// The door goes away while this is sent, and comes back.
-    SendToClosedDoor(Delivery, SimEvent),
+    SendToClosedDoor(Letter),
     /// The worker is stopped.
     StopWorker,
     /// The worker is started again.
     StartWorker,
+}
+
+/// A delivery and what it is about.
+pub(super) struct Letter {
+    pub(super) delivery: Delivery,
+    /// For the viewer.
+    pub(super) about: String,
+    /// What the people are to be after it; nothing new for a repetition.
+    pub(super) event: Option<SimEvent>,
+}
+
+impl Letter {
+    fn of(event: SimEvent) -> Self {
+        let delivery = Delivery::of(&event, message_id(&event));
+        Self { delivery, about: event.about.clone(), event: Some(event) }
+    }
+
+    fn without_news(delivery: Delivery, about: &str) -> Self {
+        Self { delivery, about: about.to_owned(), event: None }
+    }
 }
 
 /// Writes scenes from what a company tells.
@@ -48,7 +68,7 @@ impl Script {
 }
 
 fn send(event: SimEvent) -> Act {
-    Act::Send(Delivery::of(&event, message_id(&event)), Some(event))
+    Act::Send(Letter::of(event))
 }
 
 fn message_id(event: &SimEvent) -> String {
@@ -110,8 +130,12 @@ pub(super) fn scenes() -> (Vec<Scene>, Company) {
 /// The last event once more: the same delivery, then the same body under another message id.
 fn again(script: &mut Script) {
     let Some(event) = script.company.told().last().cloned() else { return };
-    let renumbered = Delivery::of(&event, format!("{}again", message_id(&event)));
-    let acts = vec![Act::Send(Delivery::of(&event, message_id(&event)), None), Act::Send(renumbered, None)];
+    let once_more = Delivery::of(&event, message_id(&event));
+    let renumbered = Delivery::of(&event, format!("{}b", message_id(&event)));
+    let acts = vec![
+        Act::Send(Letter::without_news(once_more, "the same delivery once more")),
+        Act::Send(Letter::without_news(renumbered, "the same body under another message id")),
+    ];
     script.add("The sender repeats itself: two duplicates", acts);
 }
 
@@ -130,10 +154,10 @@ fn late(script: &mut Script, older: impl FnOnce(&mut Company), newer: impl FnOnc
 
 fn garbled(script: &mut Script) {
     let body = r#"{"spec_version":"1","id":"evt_cut_off","type":"organization.directory.user_upd"#;
-    let delivery = Delivery::raw("msg_cut_off", body);
+    let letter = Letter::without_news(Delivery::raw("msg_cut_off", body), "a body cut off in the middle");
     script.add(
         "A signed body that nobody can read: a dead letter, kept with its reason",
-        vec![Act::Send(delivery, None)],
+        vec![Act::Send(letter)],
     );
 }
 
@@ -147,10 +171,6 @@ fn worker_away(script: &mut Script, changes: impl FnOnce(&mut Company)) {
 
 fn door_away(script: &mut Script, change: impl FnOnce(&mut Company)) {
     change(&mut script.company);
-    let acts = script
-        .fresh()
-        .into_iter()
-        .map(|event| Act::SendToClosedDoor(Delivery::of(&event, message_id(&event)), event));
-    let acts = acts.collect();
+    let acts = script.fresh().into_iter().map(|event| Act::SendToClosedDoor(Letter::of(event))).collect();
     script.add("The door is restarted; the sender tries again until it is taken", acts);
 }
