@@ -11,7 +11,6 @@ mod body;
 mod door;
 mod guard;
 mod head;
-pub mod healthcheck;
 mod offenders;
 mod ops;
 mod origin;

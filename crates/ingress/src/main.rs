@@ -2,9 +2,8 @@
 
 use anyhow::Context;
 use clap::Parser;
-use rollcall_ingress::healthcheck;
 use rollcall_ingress::settings::{Cli, Command};
-use rollcall_telemetry::{Options, Telemetry};
+use rollcall_telemetry::{Options, Telemetry, healthcheck};
 
 fn main() -> anyhow::Result<()> {
     #[cfg(feature = "crash-points")]
