@@ -125,3 +125,9 @@ pub(crate) fn blame<T: std::fmt::Debug>(result: Result<T, StoreError>) -> anyhow
         Err(error) => Ok(error.blame()),
     }
 }
+
+/// Shown by `--nocapture`: what a test measured, where it also judges.
+#[expect(clippy::print_stdout, reason = "a figure of a test run is for whoever runs it")]
+pub(crate) fn measured(figure: std::fmt::Arguments<'_>) {
+    println!("{figure}");
+}

@@ -1,12 +1,13 @@
 //! An event counts once, however often and wherever it comes (O3, F29, F34).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rollcall_event::clock::now;
-use rollcall_store::{Effect, RemovalBudget};
+use rollcall_store::{Effect, RemovalBudget, Store};
 use tokio::task::JoinSet;
 
-use super::bed::Bed;
+use super::bed::{Bed, pool};
 use super::on_both;
 use super::said::Said;
 
@@ -108,4 +109,42 @@ on_both! {
         assert_eq!(person.groups, [odd, "{memberships}"]);
         Ok(())
     }
+}
+
+/// Reading the whole inbox for every late batch would pass every other test, and stop a year later.
+#[tokio::test]
+async fn an_outcome_is_found_by_its_key_and_not_by_reading_everything() -> anyhow::Result<()> {
+    const STATISTICS: &str = "FROM pg_stat_user_tables WHERE relname = 'events'";
+    let bed = Bed::postgres().await?;
+    bed.apply(&[Said::created("ada", 100)]).await?;
+    // A session that ends says what it did.
+    bed.store.clone().close().await;
+    bed.run(
+        "INSERT INTO events SELECT source, 'filler_' || n, body_sha256, kind, organization_id, subject_id, version,
+            delivery_id, attempt, received_at, recorded_at, traceparent, outcome, body
+         FROM events, generate_series(1, 50000) AS n",
+    )
+    .await?;
+    bed.run("ANALYZE events").await?;
+    let counted = async |column: &str, least: i64| {
+        let sql = format!("SELECT {column} {STATISTICS}");
+        let look = async || {
+            let count = bed.number(&sql).await?;
+            anyhow::ensure!(count >= least, "{column} is {count}");
+            Ok(count)
+        };
+        rollcall_tests::eventually(Duration::from_secs(20), look).await
+    };
+    counted("n_tup_ins", 50_001).await?;
+    let before = counted("seq_scan", 0).await?;
+
+    let store = Store::connect(&bed.url, &pool()).await?;
+    let late = (0..64).map(|n| if n % 2 == 0 { Said::updated("ada", n) } else { Said::deleted("ada", n) });
+    let late: Vec<_> = late.map(|said| said.incoming()).collect();
+    let effects = store.apply(&late, &RemovalBudget::default(), now()).await?;
+    assert_eq!(effects, [Effect::Superseded; 64]);
+    store.close().await;
+    counted("n_tup_upd", 64).await?;
+    assert_eq!(counted("seq_scan", 0).await?, before);
+    Ok(())
 }

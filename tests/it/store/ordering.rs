@@ -10,7 +10,7 @@ use rand::{Rng, SeedableRng};
 use rollcall_store::Exported;
 use serde_json::json;
 
-use super::bed::Bed;
+use super::bed::{Bed, measured};
 use super::model::{Model, rank};
 use super::on_both;
 use super::said::{Said, at_nanos, orders};
@@ -122,7 +122,7 @@ on_both! {
             step += 1;
         }
         let rate = sent as f64 / started.elapsed().as_secs_f64();
-        println!("{} runs, {sent} events, {rate:.0} events/s with comparing", runs.len());
+        measured(format_args!("{} runs, {sent} events, {rate:.0} events/s with comparing", runs.len()));
         let verified = bed.store.verify().await?;
         ensure!(verified.differences.is_empty(), "{:?}", &verified.differences[..1]);
         Ok(())

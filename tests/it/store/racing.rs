@@ -10,7 +10,7 @@ use rollcall_event::clock::now;
 use rollcall_store::{Blame, Effect, Incoming, Pool, RemovalBudget, Store};
 use serde_json::json;
 
-use super::bed::Bed;
+use super::bed::{Bed, measured};
 use super::model::Model;
 use super::said::Said;
 
@@ -120,7 +120,10 @@ async fn race(seed: u64) -> anyhow::Result<()> {
         all.effects.extend(seen.effects);
     }
     let rate = deliveries.len() as f64 / started.elapsed().as_secs_f64();
-    println!("seed {seed}: {rate:.0} events/s, {} of {} calls contended", all.contended, all.calls);
+    measured(format_args!(
+        "seed {seed}: {rate:.0} events/s, {} of {} calls contended",
+        all.contended, all.calls
+    ));
 
     ensure!(all.contended * 100 <= all.calls, "{} of {} calls contended", all.contended, all.calls);
     check_effects(&all.effects, events.len())?;

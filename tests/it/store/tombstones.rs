@@ -5,7 +5,7 @@ use std::time::Instant;
 use rollcall_store::Effect;
 use serde_json::json;
 
-use super::bed::Bed;
+use super::bed::{Bed, measured};
 use super::model::Model;
 use super::on_both;
 use super::said::{ORGANIZATION, Said, orders};
@@ -114,7 +114,7 @@ on_both! {
         bed.apply(&[Said::created("ada", 1).in_groups(&all)]).await?;
         bed.apply(&[Said::updated("ada", 2).in_groups(&all[1..])]).await?;
         let took = started.elapsed();
-        println!("two times 5,000 groups: {took:?}");
+        measured(format_args!("two times 5,000 groups: {took:?}"));
         assert_eq!(bed.person("ada").await?.groups, all[1..]);
         bed.apply(&[Said::updated("ada", 3).in_groups(&[])]).await?;
         assert_eq!(bed.person("ada").await?.groups, [""; 0]);
