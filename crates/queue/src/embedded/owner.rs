@@ -20,10 +20,6 @@ use crate::{Options, PublishError, QueueError};
 /// How often an idle owner asks whether another process changed the file: at first, and at most.
 const POLL: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(25));
 
-/// A pause after a commit, while others want the write lock too. Without it a busy ingress would hold the
-/// lock all the time; with it the worker gets its turn, and the next transaction gathers more.
-const PAUSE: Duration = Duration::from_micros(200);
-
 pub(super) struct Owner {
     path: PathBuf,
     options: Options,
@@ -103,9 +99,9 @@ impl Owner {
             self.gather(&mut work);
             let outcome = self.transact(&mut work).await;
             self.answer(work, outcome);
-            if !self.publishes.is_empty() {
-                sleep(PAUSE).await;
-            }
+            // Lets those just answered publish again, so that the next transaction gathers more, and other
+            // processes a moment without the write lock.
+            tokio::task::yield_now().await;
         }
         if let Some(file) = self.file.take()
             && let Err(error) = file.close().await

@@ -30,6 +30,13 @@ pub(super) struct Job {
     pub(super) answer: oneshot::Sender<Result<(), PublishError>>,
 }
 
+impl Job {
+    /// Answers the caller, who may have stopped waiting, that it was not stored.
+    pub(super) fn refuse(self, error: PublishError) {
+        let _ = self.answer.send(Err(error));
+    }
+}
+
 /// Where a message goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Route {

@@ -91,7 +91,7 @@ impl Owner {
             tokio::select! { biased;
                 done = &mut work => return Some(done),
                 job = self.jobs.recv() => {
-                    let _ = job?.answer.send(Err(PublishError::Disconnected(cause.to_owned())));
+                    job?.refuse(PublishError::Disconnected(cause.to_owned()));
                 }
                 () = self.closing.cancelled(), if !self.jobs.is_closed() => self.jobs.close(),
             }
@@ -128,20 +128,11 @@ impl Owner {
                     Ok(landed) => self.note(landed, &mut repairs),
                     Err(error) => return End::Lost(error.to_string()),
                 },
-                event = events.next() => match event {
-                    Some(Event::ConnectionBlocked(reason)) => {
-                        tracing::warn!(%reason, "the broker blocks publishers");
-                        blocked = Some(reason);
-                        self.blocked(blocked.as_deref(), flight);
+                event = events.next() => {
+                    if let Some(cause) = self.hear(event, &mut blocked, flight) {
+                        return End::Lost(cause);
                     }
-                    Some(Event::ConnectionUnblocked) => {
-                        blocked = None;
-                        self.pulse.up();
-                    }
-                    Some(Event::Error(error)) => return End::Lost(error.to_string()),
-                    Some(_) => {}
-                    None => return End::Lost("the connection ended".to_owned()),
-                },
+                }
                 () = repairs.run() => {}
                 _ = watch.tick() => {
                     if !link.connection.status().connected() || !link.channel.status().connected() {
@@ -152,14 +143,36 @@ impl Owner {
                 job = self.jobs.recv(), if open && (flight.len() < window || blocked.is_some()) => {
                     match (job, &blocked) {
                         (None, _) => {}
-                        (Some(job), Some(reason)) => {
-                            let _ = job.answer.send(Err(PublishError::Blocked(reason.clone())));
-                        }
+                        (Some(job), Some(reason)) => job.refuse(PublishError::Blocked(reason.clone())),
                         (Some(job), None) => flight.launch(&link.channel, &prefix, job),
                     }
                 }
             }
         }
+    }
+
+    /// Takes in what lapin says of the connection; the cause, if it is of no use any more.
+    fn hear(
+        &self,
+        event: Option<Event>,
+        blocked: &mut Option<String>,
+        flight: &mut Flight,
+    ) -> Option<String> {
+        match event {
+            Some(Event::ConnectionBlocked(reason)) => {
+                tracing::warn!(%reason, "the broker blocks publishers");
+                *blocked = Some(reason);
+                self.blocked(blocked.as_deref(), flight);
+            }
+            Some(Event::ConnectionUnblocked) => {
+                *blocked = None;
+                self.blocked(None, flight);
+            }
+            Some(Event::Error(error)) => return Some(error.to_string()),
+            Some(_) => {}
+            None => return Some("the connection ended".to_owned()),
+        }
+        None
     }
 
     fn blocked(&self, reason: Option<&str>, flight: &mut Flight) {
