@@ -2,6 +2,7 @@
 
 mod door;
 mod harness;
+mod queue;
 mod simulator;
 mod store;
 mod telemetry;
