@@ -1,7 +1,9 @@
 //! Every test with a socket.
 
 mod door;
+mod faults;
 mod harness;
+mod pipeline;
 mod queue;
 mod simulator;
 mod store;

@@ -13,7 +13,7 @@ mod users;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use rollcall_event::{BodyHash, Change, DirectoryEvent, Envelope, Version};
+use rollcall_event::{BodyHash, Change, DirectoryEvent, Envelope, Source, Version};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, QueryResult, Statement};
 
 use crate::{Store, StoreError};
@@ -99,10 +99,10 @@ impl Store {
 impl Store {
     /// The recorded outcome of the events with this id, joined by `, ` where several bodies came under it;
     /// `None` while none is recorded.
-    pub async fn event_outcome(&self, event_id: &str) -> Result<Option<String>, StoreError> {
+    pub async fn event_outcome(&self, source: Source, event_id: &str) -> Result<Option<String>, StoreError> {
         self.within(async {
-            let sql = "SELECT outcome FROM events WHERE event_id = $1 ORDER BY recorded_at";
-            let asked = Statement::from_sql_and_values(self.backend(), sql, [event_id.into()]);
+            let sql = "SELECT outcome FROM events WHERE source = $1 AND event_id = $2 ORDER BY recorded_at";
+            let asked = Statement::from_sql_and_values(self.backend(), sql, [source.as_str().into(), event_id.into()]);
             let rows = self.reader().query_all_raw(asked).await?;
             let outcomes: Vec<String> = rows.iter().map(|row| row.try_get("", "outcome")).collect::<Result<_, _>>()?;
             Ok((!outcomes.is_empty()).then(|| outcomes.join(", ")))

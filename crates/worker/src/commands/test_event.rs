@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use rollcall_event::clock;
+use rollcall_event::{Source, clock};
 use rollcall_settings::resolve;
 use rollcall_signature::{HeaderFamily, Keys, signed_headers};
 use rollcall_store::Store;
@@ -69,7 +69,7 @@ pub(crate) async fn send(store: &Store, settings: &Settings, args: Args) -> anyh
     }
     let deadline = started + PATIENCE;
     while Instant::now() < deadline {
-        if let Some(outcome) = store.event_outcome(&id).await? {
+        if let Some(outcome) = store.event_outcome(Source::Scalekit, &id).await? {
             say(format_args!("{id}: {outcome}, committed after {} ms", started.elapsed().as_millis()))?;
             return Ok(true);
         }
