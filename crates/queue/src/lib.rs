@@ -36,3 +36,29 @@ pub use url::{InvalidQueueUrl, QueueUrl};
 /// What a log filter must add whatever else it says: lapin writes every returned message at `WARN`, body
 /// included, and a body is personal data.
 pub const LOG_DIRECTIVES: &str = "lapin::returned_messages=off";
+
+/// Ways in that only tests and fuzzing need.
+#[cfg(feature = "testing")]
+pub mod testing {
+    use std::collections::BTreeMap;
+
+    use bytes::Bytes;
+    use rollcall_event::Envelope;
+
+    /// The envelope that these headers and this body were.
+    ///
+    /// # Errors
+    ///
+    /// A header is missing or unreadable.
+    pub fn decode(
+        headers: &BTreeMap<String, String>,
+        body: Bytes,
+    ) -> Result<Envelope, crate::ForeignMessage> {
+        crate::wire::decode(headers, body)
+    }
+
+    /// The headers of an envelope.
+    pub fn encode(envelope: &Envelope) -> BTreeMap<String, String> {
+        crate::wire::encode(envelope)
+    }
+}
