@@ -138,6 +138,9 @@ impl Consumer {
 
     async fn collect(&mut self, max: usize, linger: Duration) -> Result<Vec<Message>, QueueError> {
         self.sort();
+        if self.held.misses_one() {
+            return Err(QueueError::Ended(self.queue.name()));
+        }
         if self.held.fresh.is_empty() && self.held.suspects.is_empty() {
             self.wait_for_one().await?;
         }

@@ -19,8 +19,11 @@ pub(super) struct Held {
     pub(super) fresh: VecDeque<Message>,
     /// Handed out before without an answer.
     pub(super) suspects: VecDeque<Message>,
-    /// Everything not settled, handed out or not.
+    /// Everything not settled, handed out or not, and every tag that never arrived here.
     unsettled: BTreeSet<u64>,
+    /// The highest tag seen. The broker counts a channel's tags up by one.
+    highest: u64,
+    missed: bool,
 }
 
 /// Tags to acknowledge, in as few frames as the rest allows.
@@ -36,11 +39,19 @@ impl Held {
     /// Looks at what arrived.
     pub(super) fn sort(&mut self, queue: ConsumedQueue, generation: u64, limit: u32) {
         for delivery in self.arrived.drain(..) {
-            self.unsettled.insert(delivery.delivery_tag);
+            // A message that was sent here and never arrived must not be acknowledged along with later ones.
+            self.missed |= delivery.delivery_tag > self.highest + 1;
+            self.unsettled.extend(self.highest + 1..=delivery.delivery_tag);
+            self.highest = self.highest.max(delivery.delivery_tag);
             let message = read(delivery, queue, generation, limit);
             let known = if message.deliveries > 0 { &mut self.suspects } else { &mut self.fresh };
             known.push_back(message);
         }
+    }
+
+    /// Whether the broker believes that a message is here which is not. It comes again with a new channel.
+    pub(super) fn misses_one(&self) -> bool {
+        self.missed
     }
 
     pub(super) fn holds(&self, tag: u64) -> bool {
@@ -102,6 +113,14 @@ mod tests {
         assert!(held.holds(3) && held.holds(5) && !held.holds(4));
         assert_eq!(held.let_go([3]), Acks { up_to: Some(3), single: vec![] });
         assert_eq!(held.let_go([5]), Acks { up_to: Some(5), single: vec![] });
+    }
+
+    #[test]
+    fn a_message_that_never_arrived_is_not_acknowledged_along_with_later_ones() {
+        let mut held = held([1, 2, 4, 5]);
+        assert!(held.misses_one());
+        assert_eq!(held.let_go([1, 2, 4, 5]), Acks { up_to: Some(2), single: vec![4, 5] });
+        assert!(!self::held(1..=5).misses_one());
     }
 
     #[test]
