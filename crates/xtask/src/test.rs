@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
+use rollcall_tests::chaos::{CRASHING, build_crashing};
 use rollcall_tests::process::{BINARIES, PRODUCT, root, target_folder};
 use tokio::process::Command;
 
@@ -120,9 +121,12 @@ async fn tests(filter: &[String]) -> anyhow::Result<Ended> {
     if let Ended::Failed(why) = build().await? {
         return Ok(Ended::Failed(why));
     }
+    let crashing =
+        tokio::task::spawn_blocking(build_crashing).await?.context("building with crash points")?;
     let servers = Servers::start().await.context("starting the private servers")?;
     let mut environment = Environment::from(servers.environment()?);
     environment.insert(BINARIES, target_folder()?.display().to_string());
+    environment.insert(CRASHING, crashing.display().to_string());
     let nextest = Command::new("cargo").args(["nextest", "--version"]).output().await;
     let runner = if nextest.is_ok_and(|output| output.status.success()) {
         "nextest run --workspace"

@@ -2,7 +2,12 @@
 
 mod broker;
 mod crashes;
+mod data;
 mod database;
+mod door;
+mod outages;
+mod soak;
+mod telling;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -44,13 +49,22 @@ impl Fault {
     }
 }
 
-/// Every fault, by number.
+/// Every fault, by letter and number.
 pub fn all() -> Vec<Fault> {
-    let mut faults: Vec<Fault> =
-        [crashes::faults(), broker::faults(), database::faults()].into_iter().flatten().collect();
-    let number =
-        |fault: &Fault| fault.name.trim_start_matches(char::is_alphabetic).parse::<u32>().unwrap_or(u32::MAX);
-    faults.sort_by_key(number);
+    let groups = [
+        door::faults(),
+        crashes::faults(),
+        broker::faults(),
+        database::faults(),
+        data::faults(),
+        outages::faults(),
+        soak::faults(),
+    ];
+    let mut faults: Vec<Fault> = groups.into_iter().flatten().collect();
+    faults.sort_by_key(|fault| {
+        let (letter, number) = fault.name.split_at(1);
+        (letter, number.parse::<u32>().unwrap_or(u32::MAX))
+    });
     faults
 }
 

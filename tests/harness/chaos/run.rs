@@ -29,6 +29,9 @@ const CONNECTIONS: usize = 16;
 /// For waits on what a healthy site does in a second.
 pub(super) const SOON: Duration = Duration::from_secs(60);
 
+/// For a backlog of twenty thousand, and retries with the longest step.
+const DRAIN: Duration = Duration::from_secs(150);
+
 /// What a run must keep besides what every run must.
 #[derive(Debug)]
 pub(super) struct Rules {
@@ -42,6 +45,8 @@ pub(super) struct Rules {
     pub(super) silences: Vec<(Instant, Instant)>,
     /// Nothing met anything that is counted against a message.
     pub(super) first_attempts_only: bool,
+    /// Files each process may have open.
+    pub(super) files: usize,
     /// The truth does not follow from rule L over everything accepted: the script checks the state itself.
     pub(super) own_truth: bool,
 }
@@ -82,6 +87,7 @@ impl Run {
                 recovery: Duration::from_secs(15),
                 silences: Vec::new(),
                 first_attempts_only: false,
+                files: 300,
                 own_truth: false,
             },
             report,
@@ -98,7 +104,7 @@ impl Run {
 
     /// Begins to send so many events of the company's life, so many deliveries a second, travelling badly.
     pub(super) fn load(&mut self, events: usize, rate: u32) -> anyhow::Result<()> {
-        let plan = Plan::rough(self.seed + self.report.events as u64);
+        let plan = Plan::rough(self.seed + self.company.told().len() as u64);
         let told = self.tell(events);
         self.send_in_background(deliveries(&told, &plan), rate)
     }
@@ -106,15 +112,32 @@ impl Run {
     /// Begins to send the company's life without an end, so many deliveries a second; what was not begun
     /// when the script ends is never sent.
     pub(super) fn flow(&mut self, rate: u32) -> anyhow::Result<()> {
+        self.flow_over(rate, CONNECTIONS)
+    }
+
+    /// The same over so many connections.
+    pub(super) fn flow_over(&mut self, rate: u32, connections: usize) -> anyhow::Result<()> {
         self.flowing = true;
-        self.load(self.scaled(30_000, 8_000), rate)
+        let plan = Plan::rough(self.seed);
+        let told = self.tell(self.scaled(30_000, 8_000));
+        self.send_over(deliveries(&told, &plan), rate, connections)
     }
 
     /// Begins to send these.
     pub(super) fn send_in_background(&mut self, sent: Vec<Delivery>, rate: u32) -> anyhow::Result<()> {
+        self.send_over(sent, rate, CONNECTIONS)
+    }
+
+    fn send_over(&mut self, sent: Vec<Delivery>, rate: u32, connections: usize) -> anyhow::Result<()> {
         ensure!(self.load.is_none(), "a load is under way");
-        self.load = Some(Load::start(&self.site.sender(), &self.ledger, sent, rate, CONNECTIONS));
+        self.load = Some(Load::start(&self.site.sender(), &self.ledger, sent, rate, connections));
         Ok(())
+    }
+
+    /// Sends these as fast as the door takes them, and waits until it has.
+    pub(super) async fn send_fast(&mut self, sent: Vec<Delivery>) -> anyhow::Result<()> {
+        self.send_in_background(sent, 100_000)?;
+        self.load_taken().await
     }
 
     /// Waits until everything of the load was taken.
@@ -129,19 +152,23 @@ impl Run {
     /// The next events of the company; what is unreadable of them is expected among the dead letters.
     pub(super) fn tell(&mut self, events: usize) -> Vec<SimEvent> {
         let told = self.company.story(events);
-        self.report.events += told.len();
         let unreadable =
             told.iter().map(|event| Delivery::of(event, "")).filter(|delivery| delivery.unreadable);
         self.doomed.extend(unreadable.map(|delivery| (Ledger::key(&delivery), None)));
         told
     }
 
-    /// Counts these among what the end state follows from, and gives them as deliveries.
-    pub(super) fn add(&mut self, events: Vec<SimEvent>) -> Vec<Delivery> {
-        self.report.events += events.len();
-        let plain = deliveries(&events, &Plan { seed: self.seed, ..Plan::orderly() });
+    /// Counts these among what the end state follows from, and gives them as deliveries under `plan`.
+    pub(super) fn add(&mut self, events: Vec<SimEvent>, plan: &Plan) -> Vec<Delivery> {
+        let sent = deliveries(&events, plan);
         self.extra.extend(events);
-        plain
+        sent
+    }
+
+    /// What the company has told and nobody has heard, each once and in order.
+    pub(super) fn news(&mut self) -> Vec<Delivery> {
+        let told = self.tell(0);
+        deliveries(&told, &Plan { seed: self.seed, ..Plan::orderly() })
     }
 
     /// Sends each until it is taken, in this order.
@@ -194,12 +221,17 @@ impl Run {
         tokio::time::sleep(how_long).await;
     }
 
-    /// Waits until every queue is empty.
+    /// Waits until every queue is empty, retries and what is handed out included.
+    ///
+    /// Queues are asked one after the other, and a message may go from one not yet asked to one asked
+    /// already: two looks in a row must find nothing.
     pub(super) async fn empties(&self) -> anyhow::Result<()> {
-        eventually(SOON, async || {
-            let left: Vec<_> =
-                self.site.depths().await?.into_iter().filter(|(_, count)| *count > 0).collect();
-            ensure!(left.is_empty(), "{left:?}");
+        eventually(DRAIN, async || {
+            for _ in 0..2 {
+                let depths = self.site.depths().await?.into_iter();
+                let left: Vec<_> = depths.filter(|(_, count)| *count > 0).collect();
+                ensure!(left.is_empty(), "{left:?}");
+            }
             Ok(())
         })
         .await

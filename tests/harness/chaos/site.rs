@@ -105,6 +105,11 @@ impl Site {
         Sender::new(&self.door_address, self.key.clone())
     }
 
+    /// What the door's deliveries are signed with.
+    pub(super) fn key(&self) -> &Key {
+        &self.key
+    }
+
     /// Runs an operator's command, straight to the servers.
     pub(super) async fn command(&self, arguments: &[&str]) -> anyhow::Result<Finished> {
         let mut settings = self.workers[0].settings.clone();

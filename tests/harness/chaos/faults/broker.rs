@@ -100,7 +100,7 @@ async fn restarted(run: &mut Run) -> anyhow::Result<()> {
     run.taken_more(150).await?;
     let held = run.site.handed_out("rollcall.events").await?;
     run.site.workers.iter().try_for_each(|worker| worker.service()?.sigcont())?;
-    ensure!((1..=40).contains(&held), "{held} messages are handed out, allowed are twice 20");
+    ensure!(held <= 40, "{held} messages are handed out, allowed are twice 20");
     run.note(format!("{times} restarts; {held} handed out to two workers of 20 each"));
     Ok(())
 }

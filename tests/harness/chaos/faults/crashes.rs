@@ -134,8 +134,11 @@ async fn after_dead(run: &mut Run) -> anyhow::Result<()> {
     run.load(run.scaled(1500, 200), RATE)?;
     for point in ["queue.after_dead_published", "worker.after_bury"] {
         for time in 0..TIMES {
-            run.member(Who::Worker(0)).terminate().await?;
-            run.member(Who::Worker(0)).launch_to_crash(point, 1)?;
+            let worker = run.member(Who::Worker(0));
+            if worker.runs() {
+                worker.terminate().await?;
+            }
+            worker.launch_to_crash(point, 1)?;
             let mut number = 0;
             // The other worker takes its share of them.
             while !run.site.workers[0].has_ended()? {

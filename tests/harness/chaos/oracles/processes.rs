@@ -5,8 +5,6 @@ use crate::chaos::run::Run;
 
 /// Twice what an unoptimised build takes under these loads.
 const MEMORY: u64 = 400 * 1024;
-/// A few links, and a connection for each sender.
-const FILES: usize = 300;
 
 /// O9.
 pub(super) fn bounded(run: &Run) -> Vec<Broken> {
@@ -15,7 +13,7 @@ pub(super) fn bounded(run: &Run) -> Vec<Broken> {
         log.lines().filter(|line| line.contains("panicked")).map(move |line| format!("{name}: {line}"))
     });
     let taken = run.site.taken();
-    let greedy = taken.iter().filter(|(_, taken)| taken.memory > MEMORY || taken.files > FILES);
+    let greedy = taken.iter().filter(|(_, taken)| taken.memory > MEMORY || taken.files > run.rules.files);
     let greedy = greedy.map(|(name, it)| format!("{name}: {} MiB, {} files", it.memory / 1024, it.files));
     let dead = run.site.members().filter(|member| member.runs() && member.has_ended().unwrap_or(true));
     let dead = dead.map(|member| member.name.clone()).collect();
