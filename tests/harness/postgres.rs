@@ -29,6 +29,7 @@ const PASSWORD_FREE_USER: &str = "postgres";
 pub struct Postgres {
     programs: PathBuf,
     port: u16,
+    settings: &'static [&'static str],
     databases: AtomicU32,
     server: Mutex<Option<Child>>,
     /// `None` for a server of somebody else.
@@ -43,6 +44,11 @@ impl Postgres {
 
     /// Makes a cluster, starts it and waits until it answers a query.
     pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with(&["max_connections=200", "shared_buffers=64MB", "max_wal_size=256MB"]).await
+    }
+
+    /// The same with other settings, such as `shared_buffers=1GB`.
+    pub async fn start_with(settings: &'static [&'static str]) -> anyhow::Result<Self> {
         let programs = programs()?;
         let folder = Folder::new("postgres")?;
         let data = folder.join("data");
@@ -50,6 +56,7 @@ impl Postgres {
         let postgres = Self {
             programs,
             port: free_port(),
+            settings,
             databases: AtomicU32::new(0),
             server: Mutex::new(None),
             folder: Some(folder),
@@ -66,6 +73,7 @@ impl Postgres {
         Ok(Self {
             programs: programs()?,
             port,
+            settings: &[],
             databases: AtomicU32::new(0),
             server: Mutex::new(None),
             folder: None,
@@ -104,6 +112,11 @@ impl Postgres {
         command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &url, "-c", sql]);
         command.env("PGCONNECT_TIMEOUT", "10");
         printed(command).await.with_context(|| format!("psql: {sql}"))
+    }
+
+    /// One of its programs, such as `pgbench`.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
     }
 
     /// The number of the postmaster's process.
@@ -162,13 +175,8 @@ impl Postgres {
     fn launch(&self, folder: &Folder) -> anyhow::Result<()> {
         let mut command = Command::new(self.programs.join("postgres"));
         command.arg("-D").arg(folder.join("data")).args(["-p", &self.port.to_string()]);
-        for setting in [
-            "listen_addresses=127.0.0.1",
-            "unix_socket_directories=",
-            "max_connections=200",
-            "shared_buffers=64MB",
-            "max_wal_size=256MB",
-        ] {
+        let private = ["listen_addresses=127.0.0.1", "unix_socket_directories="];
+        for setting in private.iter().chain(self.settings) {
             command.args(["-c", setting]);
         }
         command.current_dir(folder.path());

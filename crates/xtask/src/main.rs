@@ -4,6 +4,7 @@
 mod bench;
 mod chaos;
 mod dev;
+mod fuzz;
 mod install;
 mod servers;
 mod stop;
@@ -31,6 +32,8 @@ enum Task {
     Chaos(chaos::Options),
     /// Measures the release binaries, each figure beside a limit of the same run.
     Bench(bench::Options),
+    /// Feeds random bytes to what strangers can reach.
+    Fuzz(fuzz::Options),
     /// Starts a private RabbitMQ and PostgreSQL and says how tests find them, until Ctrl-C.
     Servers,
 }
@@ -42,6 +45,7 @@ async fn main() -> ExitCode {
         Task::Test(options) => test::run(options).await,
         Task::Chaos(options) => chaos::run(options).await,
         Task::Bench(options) => bench::run(options).await,
+        Task::Fuzz(options) => fuzz::run(options).await,
         Task::Servers => servers::run().await,
     };
     ended.unwrap_or_else(|error| {

@@ -1,0 +1,55 @@
+//! The door on the embedded queue, beside SQLite alone.
+
+use std::time::Duration;
+
+use rollcall_tests::TestBed;
+
+use crate::cpu::Watch;
+use crate::deliveries::{BODY, Events, Population, signed};
+use crate::figure::{Figure, Spread, Wanted};
+use crate::limits::sqlite;
+use crate::load::{Pace, send};
+use crate::stage::Stage;
+
+const NAME: &str = "door-embedded";
+const CONNECTIONS: usize = 256;
+const TIME: Duration = Duration::from_secs(5);
+const REQUESTS: u64 = 120_000;
+/// What the door gathers into one commit at most: everything its connections wait for.
+const BATCH: usize = CONNECTIONS;
+
+pub(crate) async fn measure(stage: &Stage) -> anyhow::Result<Vec<Figure>> {
+    let (mut rates, mut limits, mut tails, mut halves) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut shares = None;
+    for round in 0..stage.rounds {
+        // A file of its own for each round: both sides begin empty.
+        let mut bed = TestBed::embedded()?;
+        bed.start_ingress().await?;
+        let requests = signed(&Events::of("file").updates(Population::of(10_000), REQUESTS), &bed.key);
+        let watch = Watch::start(&[("ingress", bed.ingress()?.pid())])?;
+        let answers = send(&bed.door, requests, CONNECTIONS, Pace::Closed, TIME).await?.all_accepted()?;
+        shares = Some(watch.stop()?);
+        drop(bed);
+        rates.push(answers.rate());
+        tails.push(answers.latencies.quantile_ms(0.99));
+        halves.push(answers.latencies.quantile_ms(0.5));
+        let file = stage.file(&format!("limit-{round}.db"));
+        limits.push(sqlite::rate(&file, &[b'x'; BODY], BATCH, TIME).await?);
+        std::fs::remove_file(&file)?;
+    }
+    let limit = "a loop of inserts into the same tables, 256 rows per synced commit";
+    let mut rate = Figure::beside(
+        NAME,
+        "accepted, full sync, 256 connections",
+        "/s",
+        &rates,
+        (limit, &limits),
+        Wanted::RatioAtLeast(0.6),
+    );
+    if let Some(shares) = &shares {
+        rate = rate.using("door", shares);
+    }
+    let tail = Figure::alone(NAME, "p99, 256 connections", "ms", &tails, Wanted::Nothing)
+        .noting(format!("p50 {:.1} ms", Spread::of(&halves).median));
+    Ok(vec![rate, tail])
+}
