@@ -13,6 +13,9 @@ use crate::judge;
 /// Dead letters taken at once.
 const PREFETCH: u16 = 64;
 
+/// Before they are tried again: a database that can only be read looks ready.
+const AFTER_FAILURE: Duration = Duration::from_secs(2);
+
 /// Moves dead letters until the worker stops.
 pub(crate) async fn run(shared: Arc<Shared>) -> anyhow::Result<()> {
     while judge::until_ready(&shared).await {
@@ -57,6 +60,7 @@ async fn consume(shared: &Shared, consumer: &mut Consumer) {
         if let Err(error) = buried {
             let error = format!("{:#}", anyhow::Error::new(error));
             tracing::warn!(error, "dead letters could not be kept yet; they stay in their queue");
+            judge::pause(shared, AFTER_FAILURE).await;
             return;
         }
     }

@@ -114,6 +114,7 @@ fn read(shared: &Shared, message: &Message) -> Result<Incoming, (ReasonCode, Str
 async fn apply(shared: &Shared, batch: &[Incoming]) -> Vec<Verdict> {
     let mut verdicts = vec![Verdict::GiveBack; batch.len()];
     let mut pending: Vec<(Range<usize>, u32)> = vec![(0..batch.len(), 1)];
+    let mut outage = Outage::default();
     while let Some((range, tries)) = pending.pop() {
         if range.is_empty() {
             continue;
@@ -125,6 +126,7 @@ async fn apply(shared: &Shared, batch: &[Incoming]) -> Vec<Verdict> {
             Ok(effects) => {
                 shared.metrics.apply_seconds(started.elapsed());
                 shared.condition.good("database");
+                outage = Outage::default();
                 for (place, effect) in range.zip(effects) {
                     verdicts[place] = Verdict::Done(effect);
                 }
@@ -135,7 +137,7 @@ async fn apply(shared: &Shared, batch: &[Incoming]) -> Vec<Verdict> {
         match error.blame() {
             Blame::Outage => {
                 away(shared, &error);
-                if !until_ready_for(shared, HOLD).await {
+                if !outage.may_be_over(shared).await {
                     return verdicts;
                 }
                 pending.push((range, tries));
@@ -168,7 +170,7 @@ fn pause_after(tries: u32) -> Duration {
     base + base.mul_f64(rand::random::<f64>())
 }
 
-async fn pause(shared: &Shared, how_long: Duration) {
+pub(crate) async fn pause(shared: &Shared, how_long: Duration) {
     tokio::select! { () = shared.stop.cancelled() => {}, () = tokio::time::sleep(how_long) => {} }
 }
 
@@ -179,12 +181,37 @@ const HOLD: Duration = Duration::from_secs(300);
 /// Longest pause between two probes.
 const PROBE_AT_MOST: Duration = Duration::from_secs(2);
 
-/// Waits until the database answers and has this version's tables; false when the worker stops first.
-pub(crate) async fn until_ready(shared: &Shared) -> bool {
-    until_ready_for(shared, Duration::MAX).await
+/// An outage that a batch lives through.
+#[derive(Default)]
+struct Outage {
+    failures: u32,
+    since: Option<tokio::time::Instant>,
 }
 
-async fn until_ready_for(shared: &Shared, patience: Duration) -> bool {
+impl Outage {
+    /// Waits until it is worth trying again; false when the worker stops first or [`HOLD`] has passed.
+    ///
+    /// A probe only reads, and a database that is full or read-only answers it: so every failure makes
+    /// the wait longer, whatever the probe says.
+    async fn may_be_over(&mut self, shared: &Shared) -> bool {
+        let since = *self.since.get_or_insert_with(tokio::time::Instant::now);
+        self.failures += 1;
+        pause(shared, pause_after(self.failures).min(PROBE_AT_MOST)).await;
+        until_answers(shared, HOLD.saturating_sub(since.elapsed())).await
+    }
+}
+
+/// Waits until the database answers and has this version's tables; false when the worker stops first.
+pub(crate) async fn until_ready(shared: &Shared) -> bool {
+    let ready = until_answers(shared, Duration::MAX).await;
+    if ready {
+        shared.condition.good("database");
+    }
+    ready
+}
+
+/// The same within `patience`. That it can be read does not say that the outage is over.
+async fn until_answers(shared: &Shared, patience: Duration) -> bool {
     let started = tokio::time::Instant::now();
     let mut tries = 0;
     while !shared.stop.is_cancelled() && started.elapsed() < patience {
@@ -193,10 +220,7 @@ async fn until_ready_for(shared: &Shared, patience: Duration) -> bool {
             ready = shared.store.ready() => ready,
         };
         match ready {
-            Ok(()) => {
-                shared.condition.good("database");
-                return true;
-            }
+            Ok(()) => return true,
             Err(error) => away(shared, &error),
         }
         tries += 1;
