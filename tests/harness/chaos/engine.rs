@@ -25,11 +25,8 @@ pub async fn perform(fault: &Fault, servers: &Servers, seed: u64, scale: Scale) 
     let mut report = Report { fault: fault.name, title: fault.title, seed, ..Report::default() };
     let started = Instant::now();
     let key = Key::generate([seed.to_le_bytes(); 4].concat().try_into().unwrap_or([7; 32]));
-    let mut site = Site::prepare(servers, &fault.shape, key).await.context("preparing a run")?;
-    if fault.starts {
-        site.start().await.context("starting the product")?;
-    }
-    report.phases.push(("start", started.elapsed()));
+    let site = Site::prepare(servers, &fault.shape, key).await.context("preparing a run")?;
+    report.phases.push(("prepare", started.elapsed()));
     let mut run = Run::new(site, seed, scale, report);
     if let Err(error) = phases(fault, &mut run).await {
         run.report.broken.push(Broken::script(&error));
@@ -43,6 +40,10 @@ pub async fn perform(fault: &Fault, servers: &Servers, seed: u64, scale: Scale) 
 
 async fn phases(fault: &Fault, run: &mut Run) -> anyhow::Result<()> {
     let mut phase = Phase::begin();
+    if fault.starts {
+        run.site.start().await.context("starting the product")?;
+    }
+    phase.end(run, "start");
     (fault.script)(run).await.with_context(|| format!("the script of {}", fault.name))?;
     phase.end(run, "faults");
     run.load_taken().await?;

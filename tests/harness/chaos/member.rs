@@ -1,6 +1,5 @@
 //! One process of the product with the links it goes through.
 
-use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -137,12 +136,6 @@ impl Member {
         Ok(took)
     }
 
-    /// SIGKILL, then start again.
-    pub(super) async fn restart_hard(&mut self) -> anyhow::Result<()> {
-        self.kill().await?;
-        self.start().await
-    }
-
     /// The process.
     pub(super) fn service(&self) -> anyhow::Result<&Service> {
         self.service.as_ref().with_context(|| format!("{} does not run", self.name))
@@ -173,12 +166,5 @@ impl Member {
     /// Where it logs.
     pub(super) fn log_path(&self) -> PathBuf {
         self.folder.join(format!("{}.log", self.package))
-    }
-
-    /// Its links, by the names of their ends.
-    pub(super) fn links(&self) -> BTreeMap<&'static str, &Proxy> {
-        let mut links = BTreeMap::from([("broker", &self.broker)]);
-        links.extend(self.database.as_ref().map(|link| ("database", link)));
-        links
     }
 }

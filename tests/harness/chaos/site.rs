@@ -140,17 +140,12 @@ impl Site {
         self.queue.rsplit_once('/').map_or("/", |(_, vhost)| vhost)
     }
 
-    /// What each queue holds, handed out or not, retained for dead-lettering or not: asked of the queue's
-    /// own log, as the counters of the broker's tools are up to five seconds old and leave the last out.
-    pub(super) async fn depths(&self) -> anyhow::Result<Vec<(String, u64)>> {
-        let printed = self.servers.broker.eval(&DEPTHS.replace("VHOST", self.vhost())).await?;
-        let text = printed.trim_matches('"').replace("\\n", "\n");
-        let depth = |line: &str| {
-            let (name, count) = line.split_once('=')?;
-            Some((name.to_owned(), count.parse().ok()?))
-        };
-        let depths: Option<Vec<_>> = text.lines().map(depth).collect();
-        depths.with_context(|| format!("no depths: {printed}"))
+    /// How many messages all queues hold, handed out or not, retained for dead-lettering or not: asked of
+    /// the queues' own logs, as the counters of the broker's tools are up to five seconds old and leave the
+    /// last out.
+    pub(super) async fn waiting(&self) -> anyhow::Result<u64> {
+        let printed = self.servers.broker.eval(&WAITING.replace("VHOST", self.vhost())).await?;
+        printed.parse().with_context(|| format!("no number: {printed}"))
     }
 
     /// How many messages of a queue are handed out and not answered.
@@ -190,12 +185,10 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `name=messages` for every queue of the virtual host.
-const DEPTHS: &str = r#"
-    lists:flatten([begin
+const WAITING: &str = r#"
+    lists:sum([begin
         {ok, {_, Count}, _} = ra:leader_query(amqqueue:get_pid(Queue), fun rabbit_fifo:query_messages_total/1, 20000),
-        {resource, _, _, Name} = amqqueue:get_name(Queue),
-        io_lib:format("~s=~b~n", [Name, Count])
+        Count
     end || Queue <- rabbit_amqqueue:list(<<"VHOST">>)])."#;
 
 const HANDED_OUT: &str = r#"

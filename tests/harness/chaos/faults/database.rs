@@ -138,7 +138,7 @@ async fn read_only(run: &mut Run) -> anyhow::Result<()> {
     run.last(run.scaled(Duration::from_secs(30), Duration::from_secs(6))).await;
     let tries = run.site.number(rollbacks).await? - before;
     let a_second = tries as f64 / started.elapsed().as_secs_f64();
-    run.site.sql(&format!("set default_transaction_read_only = off; {}", set("off"))).await?;
+    run.site.sql(&format!("begin read write; {}; commit", set("off"))).await?;
     run.disconnect_workers().await?;
     run.healed();
     run.note(format!("{a_second:.1} tries a second by two workers with two lanes each"));

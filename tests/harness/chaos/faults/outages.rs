@@ -29,7 +29,7 @@ async fn database_away(run: &mut Run) -> anyhow::Result<()> {
     run.taken(60).await?;
     run.site.workers.iter().filter_map(|worker| worker.database.as_ref()).for_each(|link| link.cut());
     run.last(Duration::from_secs(30)).await;
-    let waiting: u64 = run.site.depths().await?.iter().map(|(_, count)| count).sum();
+    let waiting = run.site.waiting().await?;
     run.site.workers.iter().filter_map(|worker| worker.database.as_ref()).for_each(|link| link.restore());
     run.healed();
     ensure!(waiting > 500, "only {waiting} messages waited: there was no outage");
@@ -87,7 +87,7 @@ async fn leaver_behind_creations(run: &mut Run) -> anyhow::Result<()> {
     let left = run.news();
     let id = left[0].event_id.clone();
     run.send(&left).await;
-    let waiting: u64 = run.site.depths().await?.iter().map(|(_, count)| count).sum();
+    let waiting = run.site.waiting().await?;
     ensure!(waiting > u64::try_from(creations)?, "only {waiting} messages wait");
     let started = Instant::now();
     for worker in &mut run.site.workers {

@@ -187,7 +187,9 @@ async fn switched(run: &mut Run) -> anyhow::Result<()> {
     let mut organizations = Vec::new();
     for _ in 0..run.scaled(20, 4) {
         let organization = run.company.found(Provider::Entra);
-        (0..5).for_each(|_| drop(run.company.hire(organization)));
+        for _ in 0..5 {
+            run.company.hire(organization);
+        }
         organizations.push(organization);
     }
     for (number, organization) in organizations.into_iter().enumerate() {
