@@ -153,13 +153,13 @@ async fn deny() -> anyhow::Result<Ended> {
     }
     let deny = |arguments: &str| {
         let mut command = Command::new(&program);
-        command.args(["--all-features", "check", "--config", ".deny.toml"]).args(arguments.split(' '));
+        command.args(["--all-features", "--config", ".deny.toml", "check"]).args(arguments.split(' '));
         command.current_dir(root());
         command
     };
     let offline = finish(deny("bans licenses sources")).await?;
     let mut fetch = Command::new(&program);
-    fetch.args(["fetch", "--config", ".deny.toml", "db"]).current_dir(root());
+    fetch.args(["--config", ".deny.toml", "fetch", "db"]).current_dir(root());
     let fetched = tokio::time::timeout(Duration::from_secs(120), finish(fetch)).await;
     if !matches!(fetched, Ok(Ok(Ended::Passed))) {
         println!("note: known weaknesses were NOT checked: their database could not be fetched");
