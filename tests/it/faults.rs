@@ -10,6 +10,7 @@ use rollcall_tests::chaos::{Scale, Servers, find, perform};
 const SEED: u64 = 7;
 
 /// Carries out these faults and fails at the end if one of them broke something.
+#[expect(clippy::print_stdout, reason = "a fault's figures are worth reading when nothing broke")]
 async fn withstands(names: &[&str], seeds: std::ops::Range<u64>) -> anyhow::Result<()> {
     let faults = names.iter().map(|name| find(name)).collect::<anyhow::Result<Vec<_>>>()?;
     let private = faults.iter().any(|fault| fault.breaks_servers);

@@ -1,6 +1,5 @@
 //! Binaries with crash points in them.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::Command;
@@ -20,12 +19,13 @@ pub(super) fn crashing(name: &str) -> anyhow::Result<PathBuf> {
         ensure!(path.exists(), "{CRASHING} has no {name}");
         return Ok(path);
     }
-    static BUILT: Mutex<BTreeMap<(), PathBuf>> = Mutex::new(BTreeMap::new());
+    static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
     let mut built = BUILT.lock().ok().context("building failed before")?;
-    if !built.contains_key(&()) {
-        built.insert((), build_crashing()?);
-    }
-    Ok(built[&()].join(name))
+    let folder = match built.take() {
+        Some(folder) => folder,
+        None => build_crashing()?,
+    };
+    Ok(built.insert(folder).join(name))
 }
 
 /// Builds both binaries with crash points and gives the folder they lie in.
