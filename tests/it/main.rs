@@ -1,4 +1,5 @@
 //! Every test with a socket.
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
 mod door;
 mod faults;

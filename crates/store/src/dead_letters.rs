@@ -7,8 +7,7 @@ use chrono::{DateTime, Utc};
 use rollcall_event::{BodyHash, DirectoryEvent, Envelope, ReasonCode, RoutingKey};
 use sea_orm::sea_query::{Expr, Func, OnConflict};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, EntityTrait, FromQueryResult, Order, QueryFilter, QueryOrder,
-    QuerySelect,
+    ActiveValue::Set, ColumnTrait, EntityTrait, FromQueryResult, Order, QueryFilter, QueryOrder, QuerySelect,
 };
 use serde::Serialize;
 

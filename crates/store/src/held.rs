@@ -129,7 +129,12 @@ impl Store {
         self.decide(&Held::Paused(organization.to_owned()), by, "released").await
     }
 
-    async fn set_paused(&self, organization: &str, paused: bool, by: &Decision<'_>) -> Result<bool, StoreError> {
+    async fn set_paused(
+        &self,
+        organization: &str,
+        paused: bool,
+        by: &Decision<'_>,
+    ) -> Result<bool, StoreError> {
         let sql = "INSERT INTO organizations AS kept (id, paused) VALUES ($1, $2)
             ON CONFLICT (id) DO UPDATE SET paused = excluded.paused WHERE kept.paused <> excluded.paused";
         self.within(async {
@@ -205,9 +210,9 @@ fn open(meant: &Held) -> sea_orm::Select<Entity> {
     match meant {
         Held::Ids(ids) => query.filter(Column::Id.is_in(ids.iter().copied())),
         Held::Organization(id) => query.filter(Column::OrganizationId.eq(id.as_str())),
-        Held::Paused(id) => {
-            query.filter(Column::OrganizationId.eq(id.as_str())).filter(Column::Reason.eq("organization_paused"))
-        }
+        Held::Paused(id) => query
+            .filter(Column::OrganizationId.eq(id.as_str()))
+            .filter(Column::Reason.eq("organization_paused")),
         Held::All => query,
     }
 }

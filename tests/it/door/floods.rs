@@ -33,7 +33,8 @@ async fn an_address_that_keeps_failing_is_told_to_wait_and_its_valid_deliveries_
     let lines = |bed: &Bed| bed.service.log().lines().count();
     let before = lines(&bed);
     ensure!(bed.post_from(noisy, &bad(0)).await?.status == 429);
-    let malformed = Wire::connect_from(noisy, bed.address).await?.exchange(b"POST / HTTP/1.1\r\n\r\n").await?;
+    let malformed =
+        Wire::connect_from(noisy, bed.address).await?.exchange(b"POST / HTTP/1.1\r\n\r\n").await?;
     ensure!(malformed.status == 400, "{malformed:?}");
     ensure!(lines(&bed) == before, "a flood of failures is a flood of lines");
 

@@ -102,9 +102,14 @@ impl Store {
     pub async fn event_outcome(&self, source: Source, event_id: &str) -> Result<Option<String>, StoreError> {
         self.within(async {
             let sql = "SELECT outcome FROM events WHERE source = $1 AND event_id = $2 ORDER BY recorded_at";
-            let asked = Statement::from_sql_and_values(self.backend(), sql, [source.as_str().into(), event_id.into()]);
+            let asked = Statement::from_sql_and_values(
+                self.backend(),
+                sql,
+                [source.as_str().into(), event_id.into()],
+            );
             let rows = self.reader().query_all_raw(asked).await?;
-            let outcomes: Vec<String> = rows.iter().map(|row| row.try_get("", "outcome")).collect::<Result<_, _>>()?;
+            let outcomes: Vec<String> =
+                rows.iter().map(|row| row.try_get("", "outcome")).collect::<Result<_, _>>()?;
             Ok((!outcomes.is_empty()).then(|| outcomes.join(", ")))
         })
         .await

@@ -59,7 +59,10 @@ async fn poisoned(run: &mut Run) -> anyhow::Result<()> {
     large_and_valid(run).await?;
     let retried = run.site.number("select count(*) from dead_letters where attempts > 1").await?;
     ensure!(retried == 0, "{retried} bodies were tried again though they can never succeed");
-    run.note(format!("{count} poisonous bodies taken in {:.1} s, all dead, none retried", took.as_secs_f64()));
+    run.note(format!(
+        "{count} poisonous bodies taken in {:.1} s, all dead, none retried",
+        took.as_secs_f64()
+    ));
     Ok(())
 }
 
