@@ -52,7 +52,7 @@ pub struct Settings {
     /// Address for /livez, /readyz and /metrics
     #[arg(long, env = "OPS_LISTEN", default_value = "127.0.0.1:8082", global = true)]
     pub ops_listen: SocketAddr,
-    /// Signing secrets, whsec_…, separated by white space or commas; several while one is being rotated out [required] [file: SCALEKIT_WEBHOOK_SECRET_FILE]
+    /// Signing secrets, whsec_…, separated by white space or commas; several while one is being rotated out (required) [file: SCALEKIT_WEBHOOK_SECRET_FILE]
     #[arg(long, env = SECRET, hide_env_values = true, global = true)]
     pub scalekit_webhook_secret: Option<String>,
     /// Longest body; a longer one is answered 413
