@@ -18,7 +18,7 @@ pub(super) fn faults() -> Vec<Fault> {
         fault!("E5", "twenty thousand events, many twice and late", twenty_thousand),
         fault!("F43", "ten thousand people leave among ten thousand updates, with the brake on",
             mass_departure, shape: crate::chaos::site::Shape {
-                settings: &[("REMOVAL_BUDGET", "500")], ..crate::chaos::site::Shape::default() }),
+                settings: &[("REMOVAL_BUDGET", "500,1%")], ..crate::chaos::site::Shape::default() }),
     ]
 }
 
