@@ -236,6 +236,18 @@ impl Run {
         .await
     }
 
+    /// Waits until every accepted body is recorded or dead: cheaper to ask than the broker.
+    pub(super) async fn all_recorded(&self) -> anyhow::Result<()> {
+        let accepted = u64::try_from(self.ledger.accepted().len())?;
+        eventually(SOON, async || {
+            let both = "select (select count(*) from events) + (select count(*) from dead_letters)";
+            let there = self.site.number(both).await?;
+            ensure!(there >= accepted, "{there} of {accepted} bodies are recorded");
+            Ok(())
+        })
+        .await
+    }
+
     /// Ends every connection of the workers to the database, as an operator does.
     pub(super) async fn disconnect_workers(&self) -> anyhow::Result<()> {
         let workers = "datname = current_database() and application_name = 'rollcall'";

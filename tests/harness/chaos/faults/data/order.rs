@@ -23,7 +23,7 @@ async fn in_turn(run: &mut Run, events: &[SimEvent]) -> anyhow::Result<()> {
     for event in events {
         let sent = run.add(vec![event.clone()], &Plan::orderly());
         run.send(&sent).await;
-        run.empties().await?;
+        run.all_recorded().await?;
     }
     Ok(())
 }
@@ -45,7 +45,7 @@ async fn in_every_order(
     for place in 0..count {
         let slice: Vec<Delivery> = sent.iter().map(|one| one[place].clone()).collect();
         run.send_fast(slice).await?;
-        run.empties().await?;
+        run.all_recorded().await?;
     }
     Ok(())
 }
@@ -76,11 +76,11 @@ async fn stale(run: &mut Run) -> anyhow::Result<()> {
     }
     let first = run.news();
     run.send_fast(first).await?;
-    run.empties().await?;
+    run.all_recorded().await?;
     late.shuffle(&mut run.random);
     run.send_fast(late).await?;
     run.healed();
-    run.empties().await?;
+    run.all_recorded().await?;
     let ids = people
         .iter()
         .map(|person| format!("'{}'", run.company.id_of(*person)))
