@@ -67,6 +67,12 @@ impl std::fmt::Display for Shares {
 }
 
 impl Shares {
+    /// Cores used by everything that was watched.
+    pub(crate) fn watched(&self) -> f64 {
+        let apart = |name: &str| ["others", "stolen"].contains(&name);
+        self.0.iter().filter(|(name, _)| !apart(name)).map(|(_, cores)| cores).sum()
+    }
+
     /// Cores used by anything that is not part of the measurement.
     pub(crate) fn others(&self) -> f64 {
         self.0.get("others").copied().unwrap_or(0.0)

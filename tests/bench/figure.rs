@@ -113,6 +113,16 @@ impl Figure {
         self
     }
 
+    /// With what each side does with one core to itself: what is left of a comparison where others used the
+    /// processor, too. Of the last round.
+    pub(crate) fn per_core(self, ours: (&[f64], &Shares), limit: (&[f64], &Shares)) -> Self {
+        let each = |(rates, shares): (&[f64], &Shares)| {
+            rates.last().copied().unwrap_or(0.0) / shares.watched().max(0.01)
+        };
+        let (ours, limit) = (each(ours), each(limit));
+        self.noting(format!("by core used: {ours:.0}/s, limit {limit:.0}/s, ratio {:.2}", ours / limit))
+    }
+
     /// With who used the processor, and a warning where somebody else did.
     pub(crate) fn using(mut self, side: &str, shares: &Shares) -> Self {
         let disturbed = if shares.others() > 0.25 { "  (DISTURBED by others)" } else { "" };

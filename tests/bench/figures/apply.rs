@@ -45,7 +45,10 @@ pub(crate) async fn measure(stage: &Stage) -> anyhow::Result<Vec<Figure>> {
     )
     .noting(format!("connections busy at once, and clients of pgbench, by round: {clients:?}"));
     if let Some((used, limit_used)) = &shares {
-        ratio = ratio.using("worker", used).using("limit", limit_used);
+        ratio = ratio
+            .using("worker", used)
+            .using("limit", limit_used)
+            .per_core((&rates, used), (&limits, limit_used));
     }
     let rate = Figure::alone(NAME, "the same, by itself", "/s", &rates, Wanted::AtLeast(5000.0));
     Ok(vec![ratio, rate])

@@ -28,13 +28,15 @@ pub(crate) async fn measure(stage: &Stage) -> anyhow::Result<Vec<Figure>> {
         let requests = signed(&Events::of("file").updates(Population::of(10_000), REQUESTS), &bed.key);
         let watch = Watch::start(&[("ingress", bed.ingress()?.pid())])?;
         let answers = send(&bed.door, requests, CONNECTIONS, Pace::Closed, TIME).await?.all_accepted()?;
-        shares = Some(watch.stop()?);
+        let used = watch.stop()?;
         drop(bed);
         rates.push(answers.rate());
         tails.push(answers.latencies.quantile_ms(0.99));
         halves.push(answers.latencies.quantile_ms(0.5));
         let file = stage.file(&format!("limit-{round}.db"));
+        let watch = Watch::start(&[])?;
         limits.push(sqlite::rate(&file, &[b'x'; BODY], BATCH, TIME).await?);
+        shares = Some((used, watch.stop()?));
         std::fs::remove_file(&file)?;
     }
     let limit = "a loop of inserts into the same tables, 256 rows per synced commit";
@@ -46,8 +48,11 @@ pub(crate) async fn measure(stage: &Stage) -> anyhow::Result<Vec<Figure>> {
         (limit, &limits),
         Wanted::RatioAtLeast(0.6),
     );
-    if let Some(shares) = &shares {
-        rate = rate.using("door", shares);
+    if let Some((used, limit_used)) = &shares {
+        rate = rate
+            .using("door", used)
+            .using("limit", limit_used)
+            .per_core((&rates, used), (&limits, limit_used));
     }
     let tail = Figure::alone(NAME, "p99, 256 connections", "ms", &tails, Wanted::Nothing)
         .noting(format!("p50 {:.1} ms", Spread::of(&halves).median));

@@ -65,7 +65,10 @@ pub(crate) async fn measure(stage: &Stage) -> anyhow::Result<Vec<Figure>> {
         Wanted::RatioAtLeast(0.6),
     );
     if let Some((used, limit_used)) = &shares {
-        rate = rate.using("door", used).using("limit", limit_used);
+        rate = rate
+            .using("door", used)
+            .using("limit", limit_used)
+            .per_core((&rates, used), (&limits, limit_used));
     }
     let tail = Figure::beside(
         NAME,
