@@ -38,19 +38,31 @@ pub(super) async fn declare_on(connection: &Connection, options: &Options) -> Re
         queue(&channel, &name, retry_arguments(delay)).await?;
         bind(&channel, &name, &name, "").await?;
     }
+    finish(&channel).await
+}
+
+/// Closes a channel before its connection: one that is still closing when the connection closes is an error in
+/// lapin's log.
+async fn finish(channel: &Channel) -> Result<(), QueueError> {
     answered("close a channel", channel.close(200, "OK".into())).await
 }
 
 /// Counts what is ready in every queue.
 pub(crate) async fn depths(url: &str, options: &Options) -> Result<Vec<Depth>, QueueError> {
     let connection = connect(url, options, "rollcall queues").await?;
-    let counted = count(&connection, options).await;
+    let counted = match count(&connection, options).await {
+        Ok(depths) => Ok(depths),
+        // A queue is missing, most likely; the refusal has ended no more than its channel.
+        Err(_) => match declare_on(&connection, options).await {
+            Ok(()) => count(&connection, options).await,
+            Err(error) => Err(error),
+        },
+    };
     close(&connection).await;
     counted
 }
 
 async fn count(connection: &Connection, options: &Options) -> Result<Vec<Depth>, QueueError> {
-    declare_on(connection, options).await?;
     let channel = answered("open a channel", connection.create_channel()).await?;
     let retries = name::retries(&options.retry_steps).into_values();
     let mut depths = Vec::new();
@@ -66,6 +78,7 @@ async fn count(connection: &Connection, options: &Options) -> Result<Vec<Depth>,
             consumers: Some(state.consumer_count()),
         });
     }
+    finish(&channel).await?;
     Ok(depths)
 }
 
