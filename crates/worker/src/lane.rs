@@ -27,13 +27,20 @@ pub(crate) async fn run(shared: Arc<Shared>, lane: Lane) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A leaver waits for no batch to fill; while one is written the next gathers by itself.
+const LEAVERS_LINGER: Duration = Duration::from_millis(1);
+
 /// Batches of one lane that are judged at once: while the database writes one, the next is read.
 const IN_HAND: usize = 2;
 
 /// Takes batches until the worker stops, or an outage lasts so long that what is held must be given back;
 /// then finishes what is in hand.
 async fn consume(shared: &Shared, lane: Lane, consumer: &mut Consumer) {
-    let (most, linger) = (shared.rules.batch_size, shared.rules.batch_linger);
+    let most = shared.rules.batch_size;
+    let linger = match lane {
+        Lane::Revocations => shared.rules.batch_linger.min(LEAVERS_LINGER),
+        Lane::Events => shared.rules.batch_linger,
+    };
     let mut in_hand = FuturesUnordered::new();
     let mut ending = false;
     while !(ending && in_hand.is_empty()) {

@@ -35,7 +35,7 @@ pub struct Settings {
     /// Messages applied in one transaction, at most
     #[arg(long, env = "BATCH_SIZE", default_value = "256", value_parser = batch_size, global = true)]
     pub batch_size: u16,
-    /// How long a batch waits to fill
+    /// How long a batch waits to fill; leavers wait 1ms at most
     #[arg(long, env = "BATCH_LINGER", default_value = "10ms", value_parser = duration::parse, global = true)]
     pub batch_linger: Duration,
     /// Messages held per lane, at most; keep it near twice the batch size
