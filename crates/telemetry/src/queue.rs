@@ -14,6 +14,10 @@ const CAPACITY: usize = 8192;
 /// Lines are written together up to about this many bytes.
 const CHUNK: usize = 64 * 1024;
 
+/// Rest after each writing. A busy process then writes many lines at a time, and hands most of them over without
+/// waking anybody, which costs more than the line itself.
+const REST: Duration = Duration::from_millis(5);
+
 static OF_PROCESS: OnceLock<Arc<AtomicU64>> = OnceLock::new();
 
 /// How many log lines of this process were dropped because nobody read them, or could not be written.
@@ -117,8 +121,13 @@ impl<W: Write> Writer<W> {
             } else if chunk.len() < CHUNK {
                 self.report();
             }
+            let awaited = !flushed.is_empty();
             for done in flushed {
                 done.try_send(()).ok();
+            }
+            // A full chunk says that more is waiting already.
+            if !awaited && chunk.len() < CHUNK {
+                std::thread::sleep(REST);
             }
         }
     }
