@@ -76,8 +76,9 @@ async fn receive(
     );
     async {
         let origin = origin::of(peer, request.headers(), &door.networks.trusted_proxies);
-        let result = contain_panic(door.accept(origin, request)).await;
-        door.tell(origin.address, &result);
+        let mut genuine = None;
+        let result = contain_panic(door.accept(origin, request, &mut genuine)).await;
+        door.tell(origin.address, genuine.as_ref(), &result);
         match result {
             Ok(id) => (StatusCode::CREATED, Json(Accepted { status: "accepted", id })).into_response(),
             Err(rejection) => rejection.into_response(),
@@ -88,7 +89,13 @@ async fn receive(
 }
 
 impl Door {
-    async fn accept(&self, origin: Origin, request: Request) -> Result<DeliveryId, Rejection> {
+    /// Leaves the delivery's id in `genuine` once its signature was right, whatever happens after that.
+    async fn accept(
+        &self,
+        origin: Origin,
+        request: Request,
+        genuine: &mut Option<DeliveryId>,
+    ) -> Result<DeliveryId, Rejection> {
         let (parts, body) = request.into_parts();
         self.admit(origin, &parts.headers)?;
         let body = body::read(body, &parts.headers, &self.limits).await?;
@@ -100,6 +107,7 @@ impl Door {
         let Verified { delivery_id, body, .. } =
             verified.map_err(|why| self.reproach(origin.address, why))?;
         tracing::Span::current().record("delivery.id", delivery_id.as_str());
+        *genuine = Some(delivery_id.clone());
         fail::fail_point!("ingress.after_verify", |_| std::process::abort());
 
         let key = RoutingKey::for_body(&body);
@@ -151,22 +159,24 @@ impl Door {
     }
 
     /// One counter and one log line for each delivery, whatever became of it. Never what a stranger wrote:
-    /// the id is in the span, and only once its signature was right.
-    fn tell(&self, address: IpAddr, result: &Result<DeliveryId, Rejection>) {
+    /// the id is there only once its signature was right.
+    fn tell(&self, address: IpAddr, id: Option<&DeliveryId>, result: &Result<DeliveryId, Rejection>) {
+        let id = id.map(DeliveryId::as_str);
         let outcome = result.as_ref().map_or_else(Rejection::outcome, |_| "accepted");
         tracing::Span::current().record("outcome", outcome);
         self.metrics.delivery(SOURCE.as_str(), outcome);
         match result {
-            Ok(id) => tracing::info!(delivery.id = %id, outcome, "delivery accepted"),
+            Ok(_) => tracing::info!(delivery.id = id, outcome, "delivery accepted"),
             Err(rejection @ Rejection::Panicked) => {
-                tracing::error!(outcome, "delivery failed: {rejection}");
+                tracing::error!(delivery.id = id, outcome, "delivery failed: {rejection}");
             }
             // A flood must not become a flood of lines; the counter has them all.
             Err(Rejection::Offender { .. } | Rejection::Crowded) => {
                 tracing::debug!(outcome, client.address = %address, "delivery refused");
             }
             Err(rejection) => {
-                tracing::warn!(outcome, client.address = %address, "delivery refused: {}", chain(rejection));
+                let why = chain(rejection);
+                tracing::warn!(delivery.id = id, outcome, client.address = %address, "delivery refused: {why}");
             }
         }
     }

@@ -1,12 +1,12 @@
 //! From messages to verdicts: read each, apply the batch, find the guilty one if there is one.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rollcall_event::{DirectoryEvent, Lane, ReasonCode};
 use rollcall_queue::Message;
 use rollcall_store::{Blame, Effect, Incoming, StoreError};
-use tracing::Instrument;
 
 use crate::Shared;
 
@@ -27,8 +27,8 @@ pub(crate) enum Verdict {
 pub(crate) struct Judged {
     pub(crate) message: Message,
     pub(crate) verdict: Verdict,
-    /// The event's type as a metric label.
-    pub(crate) kind: &'static str,
+    /// What it says; `None` if that cannot be read or must not be applied.
+    pub(crate) incoming: Option<Incoming>,
     pub(crate) span: tracing::Span,
 }
 
@@ -36,34 +36,33 @@ pub(crate) struct Judged {
 const CONTENDED_TRIES: u32 = 5;
 
 /// Judges a batch. Every message gets exactly one verdict, in order.
-pub(crate) async fn batch(shared: &Shared, lane: Lane, messages: Vec<Message>) -> Vec<Judged> {
+pub(crate) async fn batch(shared: Arc<Shared>, lane: Lane, messages: Vec<Message>) -> Vec<Judged> {
     let mut judged = Vec::with_capacity(messages.len());
-    let mut readable = Vec::new();
-    let mut places = Vec::new();
+    let (mut readable, mut places) = (Vec::new(), Vec::new());
     for message in messages {
-        let reading = read(shared, &message);
-        let (verdict, kind) = match reading {
+        let reading = read(&shared, &message);
+        let span = span(&message, reading.as_ref().ok());
+        let verdict = match reading {
             Ok(incoming) => {
-                let kind = incoming.event.kind_label();
                 places.push(judged.len());
                 readable.push(incoming);
-                (Verdict::GiveBack, kind)
+                Verdict::GiveBack
             }
-            Err((reason, error)) => (Verdict::Dead(reason, error), "unreadable"),
+            Err((reason, error)) => Verdict::Dead(reason, error),
         };
-        let span = span(&message, readable.last().filter(|_| verdict == Verdict::GiveBack));
-        judged.push(Judged { message, verdict, kind, span });
+        judged.push(Judged { message, verdict, incoming: None, span });
     }
     fail::fail_point!("worker.before_begin", |_| std::process::abort());
-    let verdicts = apply(shared, &readable).await;
+    let verdicts = apply(&shared, &readable).await;
     fail::fail_point!("worker.after_commit", |_| std::process::abort());
     let now = (shared.rules.clock)();
-    for ((place, verdict), incoming) in places.into_iter().zip(verdicts).zip(&readable) {
+    for ((place, verdict), incoming) in places.into_iter().zip(verdicts).zip(readable) {
         if matches!(verdict, Verdict::Done(_)) {
             let lag = now.signed_duration_since(incoming.envelope.received_at);
             shared.metrics.event_lag(lane.as_str(), lag.to_std().unwrap_or_default());
         }
         judged[place].verdict = verdict;
+        judged[place].incoming = Some(incoming);
     }
     judged
 }
@@ -122,7 +121,7 @@ async fn apply(shared: &Shared, batch: &[Incoming]) -> Vec<Verdict> {
         let started = std::time::Instant::now();
         let now = (shared.rules.clock)();
         let applying = shared.store.apply(&batch[range.clone()], &shared.rules.removal_budget, now);
-        let error = match applying.instrument(tracing::debug_span!("apply", events = range.len())).await {
+        let error = match applying.await {
             Ok(effects) => {
                 shared.metrics.apply_seconds(started.elapsed());
                 shared.condition.good("database");

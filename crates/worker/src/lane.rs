@@ -1,13 +1,13 @@
 //! One lane: take a batch, have it judged, settle it, count it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
-use rollcall_event::Lane;
+use rollcall_event::{DeliveryId, Lane};
 use rollcall_queue::{ConsumedQueue, Consumer, Fate, Message, QueueError, Settlement};
-use rollcall_store::Effect;
+use rollcall_store::{Effect, Incoming};
+use tokio::task::JoinSet;
 
 use crate::Shared;
 use crate::judge::{self, Judged, Verdict};
@@ -30,24 +30,28 @@ pub(crate) async fn run(shared: Arc<Shared>, lane: Lane) -> anyhow::Result<()> {
 /// A leaver waits for no batch to fill; while one is written the next gathers by itself.
 const LEAVERS_LINGER: Duration = Duration::from_millis(1);
 
-/// Batches of one lane that are judged at once: while the database writes one, the next is read.
-const IN_HAND: usize = 2;
+/// Batches of one lane that are judged at once: while the database writes some, others are read.
+const IN_HAND: usize = 3;
 
 /// Takes batches until the worker stops, or an outage lasts so long that what is held must be given back;
 /// then finishes what is in hand.
-async fn consume(shared: &Shared, lane: Lane, consumer: &mut Consumer) {
+async fn consume(shared: &Arc<Shared>, lane: Lane, consumer: &mut Consumer) {
     let most = shared.rules.batch_size;
     let linger = match lane {
         Lane::Revocations => shared.rules.batch_linger.min(LEAVERS_LINGER),
         Lane::Events => shared.rules.batch_linger,
     };
-    let mut in_hand = FuturesUnordered::new();
+    // Tasks of their own: while one computes, the others hear from the database.
+    let mut in_hand: JoinSet<Vec<Judged>> = JoinSet::new();
     let mut ending = false;
     while !(ending && in_hand.is_empty()) {
         tokio::select! {
             biased;
-            Some(judged) = in_hand.next() => {
-                let judged: Vec<Judged> = judged;
+            Some(judged) = in_hand.join_next() => {
+                let judged = judged.unwrap_or_else(|failed| match failed.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    Err(failed) => unreachable!("nobody cancels a batch: {failed}"),
+                });
                 ending |= judged.iter().any(|judged| matches!(judged.verdict, Verdict::GiveBack));
                 settle(shared, consumer, judged).await;
             }
@@ -55,7 +59,7 @@ async fn consume(shared: &Shared, lane: Lane, consumer: &mut Consumer) {
             received = consumer.receive(most, linger), if !ending && in_hand.len() < IN_HAND => match received {
                 Ok(messages) => {
                     shared.condition.good(lane.as_str());
-                    in_hand.push(judge::batch(shared, lane, messages));
+                    in_hand.spawn(judge::batch(shared.clone(), lane, messages));
                 }
                 Err(error) => away(shared, lane, error),
             },
@@ -72,16 +76,26 @@ fn away(shared: &Shared, lane: Lane, error: QueueError) {
 
 /// What is remembered of a message while the queue has it back.
 struct Record {
-    span: tracing::Span,
-    kind: &'static str,
+    delivery: Option<DeliveryId>,
+    attempt: Option<u32>,
+    incoming: Option<Incoming>,
     effect: Option<Effect>,
     error: Option<String>,
+    /// Lasts until the message is settled.
+    _span: tracing::Span,
+}
+
+impl Record {
+    /// The event's type as a metric label.
+    fn kind(&self) -> &'static str {
+        self.incoming.as_ref().map_or("unreadable", |incoming| incoming.event.kind_label())
+    }
 }
 
 async fn settle(shared: &Shared, consumer: &mut Consumer, judged: Vec<Judged>) {
     let mut records = Vec::with_capacity(judged.len());
     let mut settled: Vec<(Message, Settlement)> = Vec::with_capacity(judged.len());
-    for Judged { message, verdict, kind, span } in judged {
+    for Judged { message, verdict, incoming, span } in judged {
         let (settlement, effect, error) = match verdict {
             Verdict::Done(effect) => (Settlement::Done, Some(effect), None),
             Verdict::Retry(error) => (Settlement::Retry { error: error.clone() }, None, Some(error)),
@@ -90,13 +104,27 @@ async fn settle(shared: &Shared, consumer: &mut Consumer, judged: Vec<Judged>) {
             }
             Verdict::GiveBack => (Settlement::Return, None, None),
         };
-        records.push(Record { span, kind, effect, error });
+        let envelope = message.envelope.as_ref().ok();
+        records.push(Record {
+            delivery: envelope.map(|envelope| envelope.delivery_id.clone()),
+            attempt: envelope.map(|envelope| envelope.attempt),
+            incoming,
+            effect,
+            error,
+            _span: span,
+        });
         settled.push((message, settlement));
     }
     match consumer.settle(settled).await {
         Ok(settled) => {
+            let mut settled_as: BTreeMap<(&str, &str), u64> = BTreeMap::new();
             for (record, fate) in records.iter().zip(settled.fates) {
-                record.span.in_scope(|| count(shared, record, fate));
+                if let Some(outcome) = told(shared, record, fate) {
+                    *settled_as.entry((record.kind(), outcome)).or_default() += 1;
+                }
+            }
+            for ((kind, outcome), number) in settled_as {
+                shared.metrics.event(kind, outcome, number);
             }
         }
         Err(error) => {
@@ -106,30 +134,45 @@ async fn settle(shared: &Shared, consumer: &mut Consumer, judged: Vec<Judged>) {
     }
 }
 
-/// The one place where an outcome becomes a number and a line.
-fn count(shared: &Shared, record: &Record, fate: Fate) {
-    let metrics = &shared.metrics;
+/// A log line about a message, with all that names it.
+macro_rules! line {
+    ($level:ident, $record:expr, $($rest:tt)+) => {{
+        let event = $record.incoming.as_ref().map(|incoming| &incoming.event);
+        tracing::$level!(
+            delivery.id = $record.delivery.as_ref().map(DeliveryId::as_str),
+            attempt = $record.attempt,
+            event.id = event.map(|event| event.id.as_str()),
+            event.type = event.map(|event| event.kind_label()),
+            organization.id = event.and_then(|event| event.organization_id.as_ref()).map(|id| id.as_str()),
+            $($rest)+
+        )
+    }};
+}
+
+/// The one place where an outcome becomes a line; gives the label it is counted under.
+fn told(shared: &Shared, record: &Record, fate: Fate) -> Option<&'static str> {
     let error = record.error.as_deref().unwrap_or_default();
     match (fate, record.effect) {
         (Fate::Done, Some(effect)) => {
-            metrics.event(record.kind, effect.as_str(), 1);
             match effect {
-                Effect::Held => tracing::warn!(outcome = "held", "waits for a person"),
-                _ => tracing::debug!(outcome = effect.as_str(), "processed"),
+                Effect::Held => line!(warn, record, outcome = "held", "waits for a person"),
+                _ => line!(debug, record, outcome = effect.as_str(), "processed"),
             }
+            Some(effect.as_str())
         }
         (Fate::Retried { step }, _) => {
             let step = rollcall_settings::duration::human(step);
-            metrics.retry(&step);
-            metrics.event(record.kind, "retried", 1);
-            tracing::warn!(outcome = "retry", step, error, "failed; will be tried again");
+            shared.metrics.retry(&step);
+            line!(warn, record, outcome = "retry", step, error, "failed; will be tried again");
+            Some("retried")
         }
         (Fate::Dead { reason }, _) => {
-            metrics.event(record.kind, "dead", 1);
-            tracing::error!(outcome = "dead", reason = reason.as_str(), error, "given up");
+            line!(error, record, outcome = "dead", reason = reason.as_str(), error, "given up");
+            Some("dead")
         }
         (Fate::Kept | Fate::ComesAgain | Fate::Returned | Fate::Done, _) => {
-            tracing::debug!(?fate, "comes again");
+            line!(debug, record, ?fate, "comes again");
+            None
         }
     }
 }
