@@ -5,6 +5,10 @@ use clap::Parser;
 use rollcall_ingress::settings::{Cli, Command};
 use rollcall_telemetry::{Options, Telemetry, healthcheck};
 
+/// Many small objects of short lives, from several threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> anyhow::Result<()> {
     #[cfg(feature = "crash-points")]
     let _scenario = fail::FailScenario::setup();
