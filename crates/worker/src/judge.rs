@@ -7,6 +7,7 @@ use std::time::Duration;
 use rollcall_event::{DirectoryEvent, Lane, ReasonCode};
 use rollcall_queue::Message;
 use rollcall_store::{Blame, Effect, Incoming, StoreError};
+use tokio::sync::Semaphore;
 
 use crate::Shared;
 
@@ -35,8 +36,14 @@ pub(crate) struct Judged {
 /// How often a batch that met other transactions is tried in place before its messages go to the ladder.
 const CONTENDED_TRIES: u32 = 5;
 
-/// Judges a batch. Every message gets exactly one verdict, in order.
-pub(crate) async fn batch(shared: Arc<Shared>, lane: Lane, messages: Vec<Message>) -> Vec<Judged> {
+/// Judges a batch: reads it at once, and applies it when `writing` has room. Every message gets exactly one
+/// verdict, in order.
+pub(crate) async fn batch(
+    shared: Arc<Shared>,
+    lane: Lane,
+    messages: Vec<Message>,
+    writing: Arc<Semaphore>,
+) -> Vec<Judged> {
     let mut judged = Vec::with_capacity(messages.len());
     let (mut readable, mut places) = (Vec::new(), Vec::new());
     for message in messages {
@@ -52,6 +59,7 @@ pub(crate) async fn batch(shared: Arc<Shared>, lane: Lane, messages: Vec<Message
         };
         judged.push(Judged { message, verdict, incoming: None, span });
     }
+    let _permit = writing.acquire().await;
     fail::fail_point!("worker.before_begin", |_| std::process::abort());
     let verdicts = apply(&shared, &readable).await;
     fail::fail_point!("worker.after_commit", |_| std::process::abort());

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rollcall_event::{DeliveryId, Lane};
 use rollcall_queue::{ConsumedQueue, Consumer, Fate, Message, QueueError, Settlement};
 use rollcall_store::{Effect, Incoming};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::Shared;
@@ -30,8 +31,12 @@ pub(crate) async fn run(shared: Arc<Shared>, lane: Lane) -> anyhow::Result<()> {
 /// A leaver waits for no batch to fill; while one is written the next gathers by itself.
 const LEAVERS_LINGER: Duration = Duration::from_millis(1);
 
-/// Batches of one lane that are judged at once: while the database writes some, others are read.
+/// Batches of one lane in hand at once: while some are written, the next is read.
 const IN_HAND: usize = 3;
+
+/// Of these, so many are written at once. More keep one worker's database no busier, and make several workers
+/// wait for each other.
+const WRITTEN: usize = 2;
 
 /// Takes batches until the worker stops, or an outage lasts so long that what is held must be given back;
 /// then finishes what is in hand.
@@ -43,6 +48,7 @@ async fn consume(shared: &Arc<Shared>, lane: Lane, consumer: &mut Consumer) {
     };
     // Tasks of their own: while one computes, the others hear from the database.
     let mut in_hand: JoinSet<Vec<Judged>> = JoinSet::new();
+    let writing = Arc::new(Semaphore::new(WRITTEN));
     let mut ending = false;
     while !(ending && in_hand.is_empty()) {
         tokio::select! {
@@ -59,7 +65,7 @@ async fn consume(shared: &Arc<Shared>, lane: Lane, consumer: &mut Consumer) {
             received = consumer.receive(most, linger), if !ending && in_hand.len() < IN_HAND => match received {
                 Ok(messages) => {
                     shared.condition.good(lane.as_str());
-                    in_hand.spawn(judge::batch(shared.clone(), lane, messages));
+                    in_hand.spawn(judge::batch(shared.clone(), lane, messages, writing.clone()));
                 }
                 Err(error) => away(shared, lane, error),
             },

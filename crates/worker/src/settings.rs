@@ -39,7 +39,7 @@ pub struct Settings {
     #[arg(long, env = "BATCH_LINGER", default_value = "10ms", value_parser = duration::parse, global = true)]
     pub batch_linger: Duration,
     /// Messages held per lane, at most; keep it near twice the batch size
-    #[arg(long, env = "PREFETCH", default_value = "512", value_parser = prefetch, global = true)]
+    #[arg(long, env = "PREFETCH", default_value = "1024", value_parser = prefetch, global = true)]
     pub prefetch: u16,
     /// Waits before the second, third … attempt; after the last one a message becomes a dead letter
     #[arg(long, env = "RETRY_STEPS", default_value = "1s,5s,30s,2m,10m,30m,1h,2h", global = true)]
