@@ -9,7 +9,7 @@ use crate::product::drain;
 use crate::stage::{Stage, fill};
 
 const NAME: &str = "workers";
-const EVENTS: u64 = 30_000;
+const EVENTS: u64 = 80_000;
 const COUNTS: [usize; 3] = [1, 2, 4];
 
 pub(crate) async fn measure(stage: &Stage) -> anyhow::Result<Vec<Figure>> {
