@@ -22,7 +22,7 @@ const PEOPLE: Population = Population::of(100_000);
 const LEAVERS: u64 = 200;
 const BACKLOG: u64 = 100_000;
 /// Long beside the latency, so that leavers do not wait for each other.
-const APART: Duration = Duration::from_millis(40);
+const APART: Duration = Duration::from_millis(30);
 
 /// Tells of every committed leaver the moment it is committed; other events pass by it.
 const TELL: &str = "
@@ -43,11 +43,11 @@ pub(crate) async fn measure(stage: &Stage) -> anyhow::Result<Vec<Figure>> {
         let latencies = leave(&bed, &database, &mut next).await?;
         middles.push(latencies.quantile_ms(0.5));
         tails.push(latencies.quantile_ms(0.99));
-        let limit = idle::publish_and_commit(&queue, &database, 200).await?;
+        let limit = idle::publish_and_commit(&queue, &database, 200, APART).await?;
         limit_middles.push(limit.quantile_ms(0.5));
         limit_tails.push(limit.quantile_ms(0.99));
     }
-    let limit = "one confirmed publish, then one commit";
+    let limit = "one confirmed publish, then one commit, at the same pace";
     let wanted = Wanted::RatioAtMost(3.0);
     let idle_p50 =
         Figure::beside(NAME, "sent to committed, idle, p50", "ms", &middles, (limit, &limit_middles), wanted);
