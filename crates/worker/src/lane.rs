@@ -28,9 +28,6 @@ pub(crate) async fn run(shared: Arc<Shared>, lane: Lane) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A leaver waits for no batch to fill; while one is written the next gathers by itself.
-const LEAVERS_LINGER: Duration = Duration::from_millis(1);
-
 /// Batches of one lane in hand at once: while some are written, the next is read.
 const IN_HAND: usize = 3;
 
@@ -43,7 +40,8 @@ const WRITTEN: usize = 2;
 async fn consume(shared: &Arc<Shared>, lane: Lane, consumer: &mut Consumer) {
     let most = shared.rules.batch_size;
     let linger = match lane {
-        Lane::Revocations => shared.rules.batch_linger.min(LEAVERS_LINGER),
+        // A leaver waits for no batch to fill: while some are written, the next gathers by itself.
+        Lane::Revocations => Duration::ZERO,
         Lane::Events => shared.rules.batch_linger,
     };
     // Tasks of their own: while one computes, the others hear from the database.

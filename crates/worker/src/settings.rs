@@ -35,10 +35,10 @@ pub struct Settings {
     /// Messages applied in one transaction, at most
     #[arg(long, env = "BATCH_SIZE", default_value = "256", value_parser = batch_size, global = true)]
     pub batch_size: u16,
-    /// How long a batch waits to fill; leavers wait 1ms at most
+    /// How long a batch waits to fill; leavers do not wait
     #[arg(long, env = "BATCH_LINGER", default_value = "10ms", value_parser = duration::parse, global = true)]
     pub batch_linger: Duration,
-    /// Messages held per lane, at most; keep it near twice the batch size
+    /// Messages held per lane, at most; four times the batch size keeps the database busy
     #[arg(long, env = "PREFETCH", default_value = "1024", value_parser = prefetch, global = true)]
     pub prefetch: u16,
     /// Waits before the second, third … attempt; after the last one a message becomes a dead letter

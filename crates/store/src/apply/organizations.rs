@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use rollcall_event::{Change, UserStatus};
-use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, QueryResult};
 
 use super::fold::OrganizationFold;
 use super::{Incoming, newer, version_text};
@@ -32,15 +32,30 @@ pub(super) async fn prepare(
     if mentioned.is_empty() {
         return Ok(BTreeSet::new());
     }
-    execute(transaction, MENTION, ids(&mentioned)).await?;
     let decided = named(batch, decides);
-    let input = ids(&mentioned).integer("decided", mentioned.iter().map(|id| decided.contains(id).into()));
-    let rows = match backend {
-        sea_orm::DbBackend::Postgres => query(transaction, &format!("{LOCK} FOR UPDATE OF o"), input).await?,
+    let input = || ids(&mentioned).integer("decided", mentioned.iter().map(|id| decided.contains(id).into()));
+    // A leaver by itself: the row is there but for the first time. Of several organizations some could be
+    // locked before others are made, and two transactions meet in a circle.
+    if mentioned.len() == 1 && decided.len() == 1 {
+        let rows = lock(transaction, input()).await?;
+        if !rows.is_empty() {
+            return paused(&rows);
+        }
+    }
+    execute(transaction, MENTION, ids(&mentioned)).await?;
+    paused(&lock(transaction, input()).await?)
+}
+
+async fn lock(transaction: &DatabaseTransaction, input: Rows) -> Result<Vec<QueryResult>, StoreError> {
+    Ok(match transaction.get_database_backend() {
+        DbBackend::Postgres => query(transaction, &format!("{LOCK} FOR UPDATE OF o"), input).await?,
         _ => query(transaction, LOCK, input).await?,
-    };
+    })
+}
+
+fn paused(rows: &[QueryResult]) -> Result<BTreeSet<String>, StoreError> {
     let mut paused = BTreeSet::new();
-    for row in &rows {
+    for row in rows {
         if row.try_get("", "paused")? {
             paused.insert(row.try_get("", "id")?);
         }
