@@ -22,22 +22,17 @@ pub(crate) async fn read(body: Body, headers: &HeaderMap, limits: &Limits) -> Re
 }
 
 async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Rejection> {
-    let mut whole = Bytes::new();
-    let mut pieces = BytesMut::new();
+    let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(piece) = frame.map_err(|_| Rejection::Broken)?.into_data() else { continue };
-        if whole.len() + pieces.len() + piece.len() > limit {
+        if whole.len() + piece.len() > limit {
             return Err(Rejection::TooLarge);
         }
-        // Most bodies come in one piece, which need not be copied.
-        if whole.is_empty() && pieces.is_empty() {
-            whole = piece;
-        } else {
-            pieces.extend_from_slice(&std::mem::take(&mut whole));
-            pieces.extend_from_slice(&piece);
-        }
+        // Copied, though most bodies come in one piece: the piece would keep the connection's whole buffer for as
+        // long as the delivery waits, and the connection would need another.
+        whole.extend_from_slice(&piece);
     }
-    Ok(if pieces.is_empty() { whole } else { pieces.freeze() })
+    Ok(whole.freeze())
 }
 
 #[cfg(test)]

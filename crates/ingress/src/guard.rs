@@ -165,6 +165,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             let passed = room.min(self.held.len());
             out.put_slice(&self.held[..passed]);
             self.held.advance(passed);
+            if self.held.is_empty() {
+                // A connection that waits for its answer, or idles, holds no buffer for the next head.
+                self.held = BytesMut::new();
+            }
             return Poll::Ready(Ok(passed));
         }
         let mut part = ReadBuf::new(out.initialize_unfilled_to(room));

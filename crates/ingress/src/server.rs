@@ -113,9 +113,10 @@ async fn connection(
     let _ = stream.set_nodelay(true);
     let serving = async {
         let Some(tls) = &shared.tls else { return speak(stream, address, false, &shared).await };
-        let handshake = TlsAcceptor::from(tls.config()).accept(stream);
+        // Boxed, both: a plain connection's task need not have room for an encrypted one.
+        let handshake = Box::pin(TlsAcceptor::from(tls.config()).accept(stream));
         match timeout(HANDSHAKE, handshake).await {
-            Ok(Ok(stream)) => speak(stream, address, true, &shared).await,
+            Ok(Ok(stream)) => Box::pin(speak(stream, address, true, &shared)).await,
             Ok(Err(error)) => {
                 tracing::debug!(client.address = %address.ip(), "TLS handshake failed: {error}")
             }

@@ -7,10 +7,6 @@ use clap::Parser;
 use rollcall_telemetry::{Options, Telemetry, healthcheck};
 use rollcall_worker::cli::{Cli, Command};
 
-/// Many small objects of short lives, from several threads.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> anyhow::Result<ExitCode> {
     #[cfg(feature = "crash-points")]
     let _scenario = fail::FailScenario::setup();
