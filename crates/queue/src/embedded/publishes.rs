@@ -7,18 +7,21 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 use super::Publish;
 use super::file::now_ms;
 
-/// Rows per statement. Two sizes only, so that both statements stay prepared.
-const CHUNK: usize = 32;
+/// Most rows per statement. Smaller numbers are made of halves of it, so that any batch takes few statements, each
+/// a trip to SQLite's thread, and all of them stay prepared.
+const CHUNK: usize = 256;
 
 /// Stores all of them, in their order.
 pub(super) async fn insert(file: &mut SqliteConnection, publishes: &[Publish]) -> Result<(), sqlx::Error> {
     let mut next = next_id(file).await?;
     let now = now_ms();
-    let (chunks, rest) = publishes.as_chunks::<CHUNK>();
-    let sized = chunks.iter().map(|chunk| chunk.as_slice()).chain(rest.chunks(1));
-    for chunk in sized {
+    let mut left = publishes;
+    while !left.is_empty() {
+        let size = CHUNK.min(1 << left.len().ilog2());
+        let (chunk, rest) = left.split_at(size);
         insert_chunk(file, chunk, next, now).await?;
-        next += i64::try_from(chunk.len()).unwrap_or(0);
+        next += i64::try_from(size).unwrap_or(0);
+        left = rest;
     }
     Ok(())
 }
