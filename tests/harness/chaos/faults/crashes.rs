@@ -131,7 +131,7 @@ async fn after_retry(run: &mut Run) -> anyhow::Result<()> {
 
 /// Unreadable bodies come by beside the load.
 async fn after_dead(run: &mut Run) -> anyhow::Result<()> {
-    run.load(run.scaled(1500, 200), RATE)?;
+    run.flow(RATE)?;
     for point in ["queue.after_dead_published", "worker.after_bury"] {
         for time in 0..TIMES {
             let worker = run.member(Who::Worker(0));
@@ -166,7 +166,7 @@ async fn killer(run: &mut Run) -> anyhow::Result<()> {
     for worker in [0, 1] {
         run.member(Who::Worker(worker)).terminate().await?;
     }
-    run.load(run.scaled(1500, 200), RATE)?;
+    run.flow(RATE)?;
     let killer =
         Delivery::raw("msg_killer", r#"{"id": "evt_killer", "type": "x", "about": "killer-message"}"#);
     let key = crate::chaos::ledger::Ledger::key(&killer);
