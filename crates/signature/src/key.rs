@@ -180,6 +180,7 @@ mod tests {
         }
         assert_eq!("".parse::<Keys>().unwrap_err(), InvalidKeys::Empty);
         assert_eq!(" , \n".parse::<Keys>().unwrap_err(), InvalidKeys::Empty);
+        assert_eq!([PUBLISHED; 16].join(",").parse::<Keys>().unwrap().iter().count(), 16);
         assert_eq!([PUBLISHED; 17].join(",").parse::<Keys>().unwrap_err(), InvalidKeys::TooMany(17));
     }
 

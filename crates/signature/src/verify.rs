@@ -10,7 +10,7 @@ use crate::headers::SignatureHeaders;
 use crate::{Keys, mac};
 
 /// How far a timestamp may lie from now in either direction, in whole seconds (Standard Webhooks).
-const TOLERANCE_SECONDS: u64 = 300;
+const TOLERANCE_SECONDS: i64 = 300;
 
 /// Longest delivery id; the sender's have about 31 characters.
 const LONGEST_ID: usize = 128;
@@ -173,12 +173,12 @@ fn tags(raw: &[u8]) -> Result<Vec<Vec<u8>>, VerifyError> {
 
 fn check_age(seconds: i64, now: DateTime<Utc>) -> Result<(), VerifyError> {
     let now = now.timestamp();
-    if now.abs_diff(seconds) <= TOLERANCE_SECONDS {
-        Ok(())
-    } else if seconds < now {
+    if now.saturating_sub(seconds) > TOLERANCE_SECONDS {
         Err(VerifyError::TooOld)
-    } else {
+    } else if seconds.saturating_sub(now) > TOLERANCE_SECONDS {
         Err(VerifyError::TooNew)
+    } else {
+        Ok(())
     }
 }
 

@@ -393,3 +393,24 @@ fn a_rotation_has_no_gap() {
     assert!(both.verify_with(&[rotated()], at(NOW)).is_ok());
     assert_eq!(old.verify_with(&[rotated()], at(NOW)).unwrap_err(), VerifyError::WrongSignature);
 }
+
+#[test]
+fn every_cause_has_a_name_of_its_own_and_only_ages_speak_of_clocks() {
+    use VerifyError as E;
+    let causes = [
+        (E::MissingHeader, "missing_header"),
+        (E::RepeatedHeader, "repeated_header"),
+        (E::MixedFamilies, "mixed_families"),
+        (E::InvalidId, "invalid_id"),
+        (E::InvalidTimestamp, "invalid_timestamp"),
+        (E::SignatureHeaderTooLong, "signature_header_too_long"),
+        (E::NoSignature, "no_signature"),
+        (E::WrongSignature, "wrong_signature"),
+        (E::TooOld, "too_old"),
+        (E::TooNew, "too_new"),
+    ];
+    for (cause, name) in causes {
+        assert_eq!(cause.as_str(), name);
+        assert_eq!(cause.is_clock(), name.starts_with("too_"), "{name}");
+    }
+}
