@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
@@ -15,6 +16,7 @@ use lapin::options::BasicPublishOptions;
 use lapin::types::ShortString;
 use lapin::{Channel, Confirmation};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::properties;
 use crate::PublishError;
@@ -62,6 +64,8 @@ pub(super) struct Flight {
     waiters: HashMap<u64, Waiter>,
     returned: HashSet<u64>,
     sent: u64,
+    /// Since when nothing was confirmed, though something waits to be.
+    waiting_since: Option<Instant>,
 }
 
 /// A message whose confirm came: to be noted first and told then, so that a caller who asks for the health
@@ -87,6 +91,16 @@ impl Flight {
         self.confirms.len()
     }
 
+    /// For how long nothing was confirmed though something waits to be.
+    pub(super) fn stalled(&self) -> Duration {
+        self.waiting_since.map(|since| since.elapsed()).unwrap_or_default()
+    }
+
+    /// Begins to count anew how long nothing was confirmed.
+    pub(super) fn forgive(&mut self) {
+        self.waiting_since = (self.len() > 0).then(Instant::now);
+    }
+
     /// Sends a message. Its frames are queued when [`Flight::landed`] is next polled, in the order of launch:
     /// taking the tag and queueing the frames happen in one poll, in the one task that owns the channel.
     pub(super) fn launch(&mut self, channel: &Channel, prefix: &str, job: Job) {
@@ -105,6 +119,7 @@ impl Flight {
         let properties = properties::outgoing(&job.headers, &format!("{prefix}-{id}"));
         let (channel, body) = (channel.clone(), job.body);
         self.waiters.insert(id, Waiter { answer: job.answer, canary });
+        self.waiting_since.get_or_insert_with(Instant::now);
         self.confirms.push(Box::pin(async move {
             let published = channel.basic_publish(exchange, key, options, &body, properties).await;
             fail::fail_point!("queue.after_publish_before_confirm", |_| std::process::abort());
@@ -128,6 +143,7 @@ impl Flight {
         while let Some(Some(more)) = self.confirms.next().now_or_never() {
             landed.push(more);
         }
+        self.forgive();
         let mut failure = None;
         let mut acks = Vec::with_capacity(landed.len());
         for (id, confirmation) in landed {

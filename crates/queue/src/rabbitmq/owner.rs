@@ -37,6 +37,9 @@ struct Link {
     channel: Channel,
 }
 
+/// After so many confirm time-outs without any confirm a connection is given up.
+const STALLED: u32 = 3;
+
 /// Why serving a connection ended.
 enum End {
     /// The connection is of no use any more.
@@ -138,6 +141,11 @@ impl Owner {
                     if !link.connection.status().connected() || !link.channel.status().connected() {
                         return End::Lost("the connection or its channel ended".to_owned());
                     }
+                    // Bytes may trickle, so that no heartbeat is missed, and still nothing gets through.
+                    let stalled = flight.stalled();
+                    if blocked.is_none() && stalled > STALLED * options.confirm_timeout {
+                        return End::Lost(format!("nothing was confirmed for {} s", stalled.as_secs()));
+                    }
                 }
                 () = self.closing.cancelled(), if !self.jobs.is_closed() => self.jobs.close(),
                 job = self.jobs.recv(), if open && (flight.len() < window || blocked.is_some()) => {
@@ -166,6 +174,7 @@ impl Owner {
             }
             Some(Event::ConnectionUnblocked) => {
                 *blocked = None;
+                flight.forgive();
                 self.blocked(None, flight);
             }
             Some(Event::Error(error)) => return Some(error.to_string()),
