@@ -42,6 +42,8 @@ struct Trap {
 #[derive(Debug, Clone, Default)]
 struct Rules {
     down: bool,
+    /// How often everything was cut: a link that is restored at once would not be seen to be down.
+    cuts: u64,
     frozen: Vec<Direction>,
     delay: Duration,
     bytes_per_second: Option<u64>,
@@ -97,12 +99,15 @@ impl Proxy {
 
     /// Resets every connection and refuses new ones.
     pub fn cut(&self) {
-        self.rules.send_modify(|rules| rules.down = true);
+        self.rules.send_modify(|rules| {
+            rules.down = true;
+            rules.cuts += 1;
+        });
     }
 
-    /// Ends every fault: connections are taken again, what was frozen flows on.
+    /// Ends every fault: connections are taken again, what was frozen or slow flows on.
     pub fn restore(&self) {
-        self.rules.send_replace(Rules::default());
+        self.rules.send_modify(|rules| *rules = Rules { cuts: rules.cuts, ..Rules::default() });
     }
 
     /// Holds every byte both ways; connections stay, new ones are taken and stay silent.
@@ -188,14 +193,16 @@ impl Link {
                 changed = self.rules.changed() => if changed.is_err() { return },
                 taken = accept(listener.as_ref()) => if let Ok(client) = taken {
                     self.shared.opened.fetch_add(1, Ordering::SeqCst);
-                    connections.spawn(self.clone().connect(client));
+                    let cuts = self.rules.borrow().cuts;
+                    connections.spawn(self.clone().connect(client, cuts));
                 },
                 Some(_) = connections.join_next() => {}
             }
         }
     }
 
-    async fn connect(self, client: TcpStream) {
+    /// Serves a connection that was taken after so many cuts.
+    async fn connect(self, client: TcpStream, cuts: u64) {
         let Ok(server) = TcpStream::connect(&self.target).await else { return reset(&[&client]) };
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
         let (swallow, answered) = (watch::Sender::new(false), watch::Sender::new(false));
@@ -218,7 +225,7 @@ impl Link {
             )
         };
         let cut = tokio::select! {
-            _ = rules.wait_for(|rules| rules.down) => true,
+            _ = rules.wait_for(|rules| rules.cuts > cuts) => true,
             ended = pumped => ended.is_err(),
         };
         if cut {
@@ -309,19 +316,21 @@ impl Pump {
     }
 
     async fn forward(&mut self, bytes: &[u8], to: &mut OwnedWriteHalf) -> Result<(), Cut> {
-        let (limit, cut_after) = {
-            let rules = self.link.rules.borrow();
-            (rules.bytes_per_second, rules.cut_after)
-        };
+        let cut_after = self.link.rules.borrow().cut_after;
         let left = cut_after.map_or(u64::MAX, |limit| limit.saturating_sub(self.gone));
         let allowed = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        // Twenty pieces a second, so that a slow link trickles.
-        let piece = limit.map_or(allowed, |limit| usize::try_from(limit / 20).unwrap_or(usize::MAX)).max(1);
-        for piece in bytes[..allowed].chunks(piece) {
+        let mut rest = &bytes[..allowed];
+        while !rest.is_empty() {
+            // Asked for each piece: a link that is restored must not trickle on with what it had begun.
+            let limit = self.link.rules.borrow().bytes_per_second;
+            // Twenty pieces a second.
+            let piece = limit.map_or(rest.len(), |limit| usize::try_from(limit / 20).unwrap_or(usize::MAX));
+            let (piece, later) = rest.split_at(piece.clamp(1, rest.len()));
             to.write_all(piece).await?;
             if let Some(limit) = limit {
                 tokio::time::sleep(Duration::from_secs_f64(piece.len() as f64 / limit as f64)).await;
             }
+            rest = later;
         }
         self.gone += allowed as u64;
         if allowed < bytes.len() { Err(Cut) } else { Ok(()) }

@@ -106,6 +106,38 @@ async fn a_cut_link_resets_and_refuses_until_it_is_restored() -> anyhow::Result<
 }
 
 #[tokio::test]
+async fn a_link_that_is_restored_at_once_was_cut_all_the_same() -> anyhow::Result<()> {
+    let proxy = Proxy::start(echo().await?).await?;
+    let mut stream = TcpStream::connect(proxy.address()).await?;
+    assert_eq!(says(&mut stream, "one").await?, "one");
+    proxy.cut();
+    proxy.restore();
+    let cut = tokio::time::timeout(Duration::from_secs(5), stream.read_u8()).await?;
+    assert_eq!(cut.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_slow_link_is_fast_again_once_restored() -> anyhow::Result<()> {
+    let proxy = Proxy::start(echo().await?).await?;
+    let mut stream = TcpStream::connect(proxy.address()).await?;
+    proxy.throttle(1);
+    stream.write_all(&[b'x'; 1000]).await?;
+    let mut come = Vec::new();
+    let slow = tokio::time::timeout(Duration::from_millis(300), all_of(&mut stream, &mut come)).await;
+    assert!(slow.is_err(), "a thousand bytes came at one a second");
+    proxy.restore();
+    tokio::time::timeout(Duration::from_secs(10), all_of(&mut stream, &mut come)).await?
+}
+
+async fn all_of(stream: &mut TcpStream, come: &mut Vec<u8>) -> anyhow::Result<()> {
+    while come.len() < 1000 {
+        ensure!(stream.read_buf(come).await? > 0, "the link ended after {} bytes", come.len());
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_frozen_link_holds_bytes_and_lets_them_flow_once_restored() -> anyhow::Result<()> {
     let proxy = Proxy::start(echo().await?).await?;
     let mut stream = TcpStream::connect(proxy.address()).await?;

@@ -285,6 +285,31 @@ async fn frozen(broker: &Broker, bed: &Bed) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Bytes go by, so no heartbeat is missed; a broker that answers nothing looks alike.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_confirms_nothing_is_given_up() -> anyhow::Result<()> {
+    let broker = shared::broker().await?;
+    let direct = Bed::rabbitmq().await?;
+    declare(&direct.url, &direct.options).await?;
+    let proxy = Proxy::start(broker.address()).await?;
+    let mut through = Bed::at(&proxy.url(&broker.url_of(&direct.vhost()))?)?;
+    through.options.confirm_timeout = Duration::from_millis(500);
+    let publisher = through.publisher().await?;
+    publish(&publisher, &event_key(), &["a"]).await?;
+    let opened = proxy.opened();
+    proxy.throttle(20);
+    let trickled = publisher.publish(&event_key(), &envelope("b", "{}")).await;
+    assert!(matches!(trickled, Err(PublishError::TimedOut)), "{trickled:?}");
+    eventually(SOON, async || {
+        ensure!(proxy.opened() > opened, "it still waits for the confirm");
+        Ok(())
+    })
+    .await?;
+    assert!(matches!(publisher.health(), Health::NotReady(_)));
+    proxy.restore();
+    eventually(SOON, async || Ok(publisher.publish(&event_key(), &envelope("c", "{}")).await?)).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_cut_at_any_byte_loses_nothing_accepted() -> anyhow::Result<()> {
     let broker = shared::broker().await?;
