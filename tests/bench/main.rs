@@ -44,7 +44,7 @@ struct Options {
     /// Also measures a pipeline of FastAPI, Celery and SQLAlchemy on the same servers.
     #[arg(long)]
     peers: bool,
-    /// Ten million people for `growth` instead of one.
+    /// Ten million kept events for `growth` instead of one.
     #[arg(long)]
     large: bool,
 }
@@ -80,8 +80,8 @@ async fn run(options: Options) -> anyhow::Result<()> {
 
 async fn measure(options: &Options) -> anyhow::Result<()> {
     let began = Instant::now();
-    let people = if options.large { 10_000_000 } else { 1_000_000 };
-    let stage = Stage::new(options.rounds.into(), people, options.peers)?;
+    let kept = if options.large { 10 } else { 1 };
+    let stage = Stage::new(options.rounds.into(), kept, options.peers)?;
     let which = if options.only.is_empty() { Which::value_variants() } else { &options.only };
     println!("# {}", machine());
     println!("{}", table::heading());

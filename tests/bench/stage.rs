@@ -27,8 +27,8 @@ const SETTINGS: &[&str] = &[
 pub(crate) struct Stage {
     /// How often each side is measured.
     pub(crate) rounds: usize,
-    /// People in the large mirror of `growth`.
-    pub(crate) large: u64,
+    /// Kept events for each person in the large mirror of `growth`.
+    pub(crate) kept: u64,
     /// Whether the peer pipeline is measured too.
     pub(crate) peers: bool,
     broker: OnceCell<Broker>,
@@ -37,9 +37,9 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    pub(crate) fn new(rounds: usize, large: u64, peers: bool) -> anyhow::Result<Self> {
+    pub(crate) fn new(rounds: usize, kept: u64, peers: bool) -> anyhow::Result<Self> {
         let folder = Folder::new("bench")?;
-        Ok(Self { rounds, large, peers, broker: OnceCell::new(), postgres: OnceCell::new(), folder })
+        Ok(Self { rounds, kept, peers, broker: OnceCell::new(), postgres: OnceCell::new(), folder })
     }
 
     /// The broker.
@@ -74,12 +74,17 @@ impl Stage {
         self.broker().await?.new_vhost().await
     }
 
-    /// A database of this version with these people in it.
+    /// A database of this version with these people in it, and a kept event for each.
     pub(crate) async fn database(&self, people: Population) -> anyhow::Result<String> {
+        self.database_with(people, 1).await
+    }
+
+    /// The same with so many kept events for each.
+    pub(crate) async fn database_with(&self, people: Population, kept: u64) -> anyhow::Result<String> {
         let postgres = self.postgres().await?;
         let url = postgres.new_database().await?;
         TestBed::on("sqlite://unused.db", &url)?.migrate().await?;
-        seed(postgres, &url, people).await?;
+        seed(postgres, &url, people, kept).await?;
         Ok(url)
     }
 
@@ -110,8 +115,8 @@ pub(crate) const EVENT_COLUMNS: &str =
     "source, event_id, body_sha256, kind, organization_id, subject_id, version,
     delivery_id, attempt, received_at, recorded_at, traceparent, outcome, body";
 
-/// People with a profile, two groups and one kept event each.
-async fn seed(postgres: &Postgres, url: &str, people: Population) -> anyhow::Result<()> {
+/// People with a profile, two groups and so many kept events each.
+async fn seed(postgres: &Postgres, url: &str, people: Population, kept: u64) -> anyhow::Result<()> {
     let organization = organization_sql(people);
     let groups = people.organizations * people.groups_each;
     let each = people.groups_each;
@@ -141,9 +146,10 @@ async fn seed(postgres: &Postgres, url: &str, people: Population) -> anyhow::Res
                 people.organizations
             ),
             format!(
-                "INSERT INTO events ({EVENT_COLUMNS}) SELECT 'scalekit', 'evt_seed' || n, sha256(n::text::bytea),
+                "INSERT INTO events ({EVENT_COLUMNS}) SELECT 'scalekit', 'evt_seed' || k || '_' || n, sha256(n::text::bytea),
                     'organization.directory.user_created', {organization}, {user}, '0', 'msg_seed' || n, 1,
-                    now() - interval '1 day', now() - interval '1 day', NULL, 'applied', '{{}}' FROM {series}"
+                    now() - interval '1 day', now() - interval '1 day', NULL, 'applied', '{{}}'
+                 FROM generate_series(1, {kept}) k, {series}"
             ),
         ];
         for statement in statements {

@@ -1,4 +1,5 @@
-//! What a large mirror costs: the same load over ten thousand people and over a hundred times as many.
+//! What a large mirror costs: the same load over ten thousand people and over a million, with one or ten kept events
+//! for each.
 
 use std::time::Instant;
 
@@ -11,13 +12,15 @@ use crate::stage::{Stage, fill};
 
 const NAME: &str = "growth";
 const SMALL: Population = Population::of(10_000);
+const LARGE: u64 = 1_000_000;
 const EVENTS: u64 = 30_000;
 
 pub(crate) async fn measure(stage: &Stage) -> anyhow::Result<Vec<Figure>> {
     let queue = stage.queue().await?;
-    let large = Population::of(stage.large);
+    let large = Population::of(LARGE);
     let began = Instant::now();
-    let mirrors = [(SMALL, stage.database(SMALL).await?), (large, stage.database(large).await?)];
+    let mirrors =
+        [(SMALL, stage.database(SMALL).await?), (large, stage.database_with(large, stage.kept).await?)];
     let seeded = began.elapsed();
     let mut rates: [Vec<f64>; 2] = Default::default();
     for _ in 0..stage.rounds {
@@ -34,7 +37,7 @@ pub(crate) async fn measure(stage: &Stage) -> anyhow::Result<Vec<Figure>> {
     Ok(vec![
         Figure::beside(
             NAME,
-            format!("apply over {} people and kept events", stage.large),
+            format!("apply over a million people and {} million kept events", stage.kept),
             "/s",
             many,
             ("the same over 10,000", few),
