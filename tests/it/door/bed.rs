@@ -74,6 +74,16 @@ impl Bed {
         Wire::connect_from(client, self.address).await?.exchange(&delivery.request()).await
     }
 
+    /// All it has logged up to now. Lines are written in their order, a little later: this one is the last.
+    pub(crate) async fn log(&self) -> anyhow::Result<String> {
+        let id = format!("msg_last_{}", self.clients.load(Ordering::Relaxed));
+        self.post(&Delivery::ordinary(&id)).await?;
+        self.service.logged(&id, START).await?;
+        let log = self.service.log();
+        let lines = log.lines().take_while(|line| !line.contains(&id));
+        Ok(lines.flat_map(|line| [line, "\n"]).collect())
+    }
+
     /// Waits until `MAX_IN_FLIGHT` deliveries are under way, and gives the answer that says so.
     pub(crate) async fn crowded(&self) -> anyhow::Result<Answer> {
         // A delivery that gets through would wait for the queue itself, so a bad one asks: let in, it gets 400.

@@ -65,7 +65,7 @@ async fn every_broken_delivery_gets_one_and_the_same_refusal() -> anyhow::Result
     let count = bad.len() as u64;
     refuse_all(&bed, bad).await?;
 
-    let log = bed.service.log();
+    let log = bed.log().await?;
     let refusals = log.lines().filter(|line| line.contains("delivery refused")).count() as u64;
     ensure!(refusals == count + 1, "one log line each: {refusals} lines for {count} deliveries");
     ensure!(!log.contains(&good.value("-signature")), "a signature in the log");
