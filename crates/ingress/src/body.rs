@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
+use hyper::body::Body as _;
 use tokio::time::timeout;
 
 use crate::Limits;
@@ -21,7 +22,12 @@ pub(crate) async fn read(body: Body, headers: &HeaderMap, limits: &Limits) -> Re
     timeout(limits.body_time, collect(body, limits.body)).await.map_err(|_| Rejection::Slow)?
 }
 
+/// A body larger than this gets all the room it may need at once: growing by doubling would hold both the old and the
+/// new. Room that nothing is written to takes no memory.
+const LARGE: usize = 64 * 1024;
+
 async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Rejection> {
+    let most = body.size_hint().upper().map_or(limit, |upper| limit.min(upper as usize));
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(piece) = frame.map_err(|_| Rejection::Broken)?.into_data() else { continue };
@@ -30,6 +36,9 @@ async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Rejection> {
         }
         // Copied, though most bodies come in one piece: the piece would keep the connection's whole buffer for as
         // long as the delivery waits, and the connection would need another.
+        if whole.len() <= LARGE && whole.len() + piece.len() > LARGE {
+            whole.reserve(most.saturating_sub(whole.len()));
+        }
         whole.extend_from_slice(&piece);
     }
     Ok(whole.freeze())

@@ -62,11 +62,10 @@ pub(crate) struct Guard<S> {
 enum State {
     /// Awaiting a complete head; `first` on this connection or a later one.
     Head { first: bool },
-    /// Handing on the head, then its body.
-    Passing { head: usize, then: Body },
-    /// Handing on this many bytes of a body.
-    Body(u64),
-    /// Handing on whatever comes: chunks, or a head so long that the library refuses it.
+    /// Handing on so many bytes: a head and its body. Together where both are here, so that the library needs one
+    /// buffer for them.
+    Passing(u64),
+    /// Handing on whatever comes: a head and its chunks, or a head so long that the library refuses it.
     Rest,
     /// Handing on [`POISON`].
     Poisoned,
@@ -128,7 +127,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
 
     fn judge(&mut self, length: usize) -> State {
         match head::body(&self.held[..length]) {
-            Ok(then) => State::Passing { head: length, then },
+            Ok(Body::Length(body)) => State::Passing((length as u64).saturating_add(body)),
+            Ok(Body::Chunked) => State::Rest,
             Err(why) => self.refuse(why),
         }
     }
@@ -225,21 +225,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
                     let next = ready!(this.poll_head(cx, first))?;
                     this.enter(next);
                 }
-                State::Passing { head: 0, then: Body::Length(0) } | State::Body(0) => {
+                State::Passing(0) => {
                     this.enter(State::Head { first: false });
                     // The library asks for bytes of this request only; those of the next one wait until
                     // it asks again, which it does after it has answered.
                 }
-                State::Passing { head: 0, then: Body::Length(length) } => this.enter(State::Body(length)),
-                State::Passing { head: 0, then: Body::Chunked } => this.enter(State::Rest),
-                State::Passing { head, then } => {
-                    let passed = ready!(this.poll_pass(cx, out, head as u64))?;
-                    this.state = State::Passing { head: head - passed, then };
-                    return Poll::Ready(Ok(()));
-                }
-                State::Body(left) => {
+                State::Passing(left) => {
                     let passed = ready!(this.poll_pass(cx, out, left))?;
-                    this.state = if passed == 0 { State::Ended } else { State::Body(left - passed as u64) };
+                    this.state = match passed {
+                        0 => State::Ended,
+                        _ => State::Passing(left - passed as u64),
+                    };
                     return Poll::Ready(Ok(()));
                 }
                 State::Rest => return this.poll_pass(cx, out, u64::MAX).map_ok(drop),

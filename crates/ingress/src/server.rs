@@ -31,8 +31,8 @@ use crate::tls::Tls;
 /// Longest TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
-/// Most bytes of a connection the HTTP library holds in memory.
-const BUFFER: usize = 64 * 1024;
+/// Most bytes of a connection the HTTP library reads at a time; it needs room for a whole head.
+const BUFFER: usize = LONGEST_HEAD + 8 * 1024;
 
 /// Rest after an `accept` that failed, which happens when the process is out of file descriptors.
 const BREATHER: Duration = Duration::from_millis(100);

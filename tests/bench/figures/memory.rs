@@ -20,15 +20,18 @@ pub(crate) async fn measure(stage: &Stage) -> anyhow::Result<Vec<Figure>> {
     let (queue, database) = (stage.queue().await?, stage.database(PEOPLE).await?);
     let (mut idle, mut doors, mut workers) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..stage.rounds {
-        // Processes of their own for each round: a high-water mark never falls.
-        let mut bed = TestBed::on(&queue, &database)?;
-        bed.start_ingress().await?;
+        // Processes of their own for each measurement: a high-water mark never falls.
+        let mut quiet = TestBed::on(&queue, &database)?;
+        quiet.start_ingress().await?;
         let mut waiting = Vec::new();
         for _ in 0..CONNECTIONS {
-            waiting.push(Connection::open(&bed.door).await?);
+            waiting.push(Connection::open(&quiet.door).await?);
         }
-        idle.push(memory_mib(bed.ingress()?.pid(), "VmHWM")?);
-        drop(waiting);
+        idle.push(memory_mib(quiet.ingress()?.pid(), "VmHWM")?);
+        drop((waiting, quiet));
+
+        let mut bed = TestBed::on(&queue, &database)?;
+        bed.start_ingress().await?;
         let requests = signed(&Events::of("memory").updates(PEOPLE, EVENTS), &bed.key);
         send(&bed.door, requests, CONNECTIONS, Pace::Closed, Duration::from_secs(60))
             .await?
