@@ -20,7 +20,7 @@ pub use event::{
     Profile, UserChange, UserStatus,
 };
 pub use id::{DeliveryId, EnvironmentId, EventId, GroupId, InvalidId, OrganizationId, UserId};
-pub use peek::{Lane, RoutingKey};
+pub use peek::{Lane, Peek, RoutingKey};
 pub use reason::ReasonCode;
 pub use scan::Unreadable;
 pub use version::{OccurredAt, Version};

@@ -9,29 +9,32 @@ use serde_json::value::RawValue;
 use crate::ReasonCode;
 use crate::fields::flag;
 
-/// One of the two ways through the queue.
+/// One of the ways through the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {
     /// Leavers: never behind a bulk import.
     Revocations,
     /// Everything else.
     Events,
+    /// What one organization sends beyond its share of the events lane: an import, the end of a large group.
+    Bulk,
 }
 
 impl Lane {
-    /// Both lanes.
-    pub const ALL: [Self; 2] = [Self::Revocations, Self::Events];
+    /// Every lane.
+    pub const ALL: [Self; 3] = [Self::Revocations, Self::Events, Self::Bulk];
 
     /// As a label of metrics and logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Revocations => "revocations",
             Self::Events => "events",
+            Self::Bulk => "bulk",
         }
     }
 }
 
-/// Where a message goes: `revoke.<type>`, `event.<type>` or `dead.<reason>`; always under 255 bytes of
+/// Where a message goes: `revoke.<type>`, `event.<type>`, `bulk.<type>` or `dead.<reason>`; always under 255 bytes of
 /// `[A-Za-z0-9_.]`, whatever the sender wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RoutingKey(String);
@@ -40,19 +43,17 @@ pub struct RoutingKey(String);
 const LONGEST_TYPE: usize = 200;
 
 impl RoutingKey {
-    /// Looks at `type` and `data.active` of a body and chooses the lane. What cannot be looked at goes
-    /// to `event.unreadable`, where the worker says why.
+    /// The key that [`Peek::at`] finds.
     pub fn for_body(body: &[u8]) -> Self {
-        // serde would take the fields from a list, too, in their order.
-        if body.trim_ascii_start().first() != Some(&b'{') {
-            return Self::unreadable();
-        }
-        let Ok(peeked) = serde_json::from_slice::<Peeked<'_>>(body) else { return Self::unreadable() };
-        let Some(kind) = peeked.kind.filter(|kind| is_plain(kind)) else { return Self::unreadable() };
-        if peeked.data.is_some_and(is_inactive) || kind.ends_with(".user_deleted") {
-            Self(format!("revoke.{kind}"))
-        } else {
-            Self(format!("event.{kind}"))
+        Peek::at(body).key
+    }
+
+    /// The same message in the lane of bulk; leavers and dead letters stay where they are.
+    #[must_use]
+    pub fn in_bulk(self) -> Self {
+        match self.0.strip_prefix("event.") {
+            Some(kind) => Self(format!("bulk.{kind}")),
+            None => self,
         }
     }
 
@@ -69,7 +70,7 @@ impl RoutingKey {
     /// Takes back a key that a message carried; `None` for one rollcall would not have written.
     pub fn parse(text: &str) -> Option<Self> {
         let (first, rest) = text.split_once('.')?;
-        let ours = matches!(first, "revoke" | "event" | "dead") && is_plain(rest);
+        let ours = matches!(first, "revoke" | "event" | "bulk" | "dead") && is_plain(rest);
         ours.then(|| Self(text.to_owned()))
     }
 
@@ -78,6 +79,7 @@ impl RoutingKey {
         match self.0.split_once('.')?.0 {
             "revoke" => Some(Lane::Revocations),
             "event" => Some(Lane::Events),
+            "bulk" => Some(Lane::Bulk),
             _ => None,
         }
     }
@@ -100,13 +102,48 @@ fn is_plain(kind: &str) -> bool {
         && kind.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'))
 }
 
+/// What the door sees of a body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peek<'a> {
+    /// Where it goes.
+    pub key: RoutingKey,
+    /// Whose it says it is; for sharing the lanes fairly, and for nothing else.
+    pub organization_id: Option<Cow<'a, str>>,
+}
+
+impl<'a> Peek<'a> {
+    /// Looks at `type`, `organization_id` and `data.active` of a body and chooses the lane. What cannot be
+    /// looked at goes to `event.unreadable`, where the worker says why.
+    pub fn at(body: &'a [u8]) -> Self {
+        let unreadable = || Self { key: RoutingKey::unreadable(), organization_id: None };
+        // serde would take the fields from a list, too, in their order.
+        if body.trim_ascii_start().first() != Some(&b'{') {
+            return unreadable();
+        }
+        let Ok(Peeked { kind, organization_id, data }) = serde_json::from_slice(body) else {
+            return unreadable();
+        };
+        let Some(kind) = kind.filter(|kind| is_plain(kind)) else { return unreadable() };
+        let leaves = data.is_some_and(is_inactive) || kind.ends_with(".user_deleted");
+        let key = RoutingKey(if leaves { format!("revoke.{kind}") } else { format!("event.{kind}") });
+        let organization_id = organization_id.and_then(|id| serde_json::from_str::<Text<'_>>(id.get()).ok());
+        Self { key, organization_id: organization_id.map(|text| text.0) }
+    }
+}
+
 #[derive(Deserialize)]
 struct Peeked<'a> {
     #[serde(rename = "type", borrow)]
     kind: Option<Cow<'a, str>>,
+    /// Raw: whatever stands there must not make the type unreadable.
+    #[serde(borrow)]
+    organization_id: Option<&'a RawValue>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
 }
+
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[derive(Deserialize)]
 struct PeekedData<'a> {
@@ -163,6 +200,27 @@ mod tests {
     }
 
     #[test]
+    fn the_organization_is_seen_where_it_is_said() {
+        let whose = |body: &str| Peek::at(body.as_bytes()).organization_id.map(Cow::into_owned);
+        assert_eq!(whose(r#"{"organization_id":"org_1","type":"a"}"#).as_deref(), Some("org_1"));
+        assert_eq!(whose(r#"{"organization_id":"org_\u0031","type":"a"}"#).as_deref(), Some("org_1"));
+        for body in
+            [r#"{"type":"a"}"#, r#"{"type":"a","organization_id":7}"#, r#"{"organization_id":"org_1"}"#]
+        {
+            assert_eq!(whose(body), None, "{body}");
+        }
+        assert_eq!(key(r#"{"type":"a","organization_id":{"x":[]}}"#), "event.a");
+    }
+
+    #[test]
+    fn only_events_go_with_the_bulk() {
+        for (key, bulk) in [("event.a.b", "bulk.a.b"), ("revoke.a", "revoke.a"), ("dead.x", "dead.x")] {
+            assert_eq!(RoutingKey::parse(key).unwrap().in_bulk().as_str(), bulk);
+        }
+        assert_eq!(RoutingKey::parse("bulk.a").unwrap().lane(), Some(Lane::Bulk));
+    }
+
+    #[test]
     fn a_type_never_becomes_a_raw_routing_key() {
         for kind in ["a".repeat(201), "a#".into(), "*".into(), "a b".into(), "a\\u0000".into(), "ä".into()] {
             assert_eq!(key(&format!(r#"{{"type":"{kind}"}}"#)), "event.unreadable", "{kind}");
@@ -172,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_key_is_read_back_or_refused() {
-        for ours in ["event.a.b", "revoke.a", "dead.parse_error"] {
+        for ours in ["event.a.b", "revoke.a", "bulk.a", "dead.parse_error"] {
             assert_eq!(RoutingKey::parse(ours).unwrap().as_str(), ours);
         }
         for foreign in ["", "event", "event.", "other.a", "event.#"] {

@@ -188,6 +188,7 @@ fn check_lane(event: &DirectoryEvent, key: &RoutingKey, body: &[u8], name: &str)
             );
         }
         Lane::Events => {}
+        Lane::Bulk => panic!("{name}: bulk is no matter of a single body"),
     }
 }
 

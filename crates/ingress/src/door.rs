@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use rollcall_event::clock::Clock;
-use rollcall_event::{DeliveryId, Envelope, RoutingKey, Source};
+use rollcall_event::{DeliveryId, Envelope, Lane, Peek, RoutingKey, Source};
 use rollcall_queue::Publisher;
 use rollcall_signature::{Verified, Verifier, VerifyError};
 use rollcall_telemetry::Metrics;
@@ -24,6 +24,7 @@ use tracing::Instrument;
 use crate::offenders::{Offenders, Standing};
 use crate::origin::{self, Origin, Peer};
 use crate::rejection::Rejection;
+use crate::shares::Shares;
 use crate::{Limits, Networks, body};
 
 const SOURCE: Source = Source::Scalekit;
@@ -37,6 +38,7 @@ pub(crate) struct Door {
     pub(crate) networks: Networks,
     pub(crate) limits: Limits,
     pub(crate) offenders: Offenders,
+    pub(crate) shares: Shares,
     /// One permit for each delivery that is being verified or waits for the queue. Taken only once the
     /// body is here: a slow sender occupies its connection and nothing else.
     pub(crate) in_flight: Semaphore,
@@ -110,7 +112,7 @@ impl Door {
         *genuine = Some(delivery_id.clone());
         fail::fail_point!("ingress.after_verify", |_| std::process::abort());
 
-        let key = RoutingKey::for_body(&body);
+        let key = self.key(&body);
         let mut envelope = Envelope::new(SOURCE, delivery_id, received_at, body);
         envelope.traceparent = rollcall_telemetry::current_traceparent();
         let began = Instant::now();
@@ -133,6 +135,19 @@ impl Door {
             return Err(Rejection::Encoding);
         }
         Ok(())
+    }
+
+    /// The lane of a body; that of bulk where its organization has used up its share of the events lane.
+    fn key(&self, body: &[u8]) -> RoutingKey {
+        let Peek { key, organization_id } = Peek::at(body);
+        match organization_id {
+            Some(organization)
+                if key.lane() == Some(Lane::Events) && !self.shares.take(&organization, Instant::now()) =>
+            {
+                key.in_bulk()
+            }
+            _ => key,
+        }
     }
 
     fn reproach(&self, address: IpAddr, why: VerifyError) -> Rejection {

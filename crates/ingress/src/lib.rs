@@ -5,7 +5,7 @@
 //!
 //! The way of one delivery: [`run`] accepts a connection (`server`), whose bytes are watched (`guard`,
 //! `head`) before the HTTP library reads them; `door` finds out who sent it (`origin`), reads its `body`,
-//! verifies and publishes it, and answers or turns it away (`rejection`, `offenders`).
+//! verifies and publishes it in its lane (`shares`), and answers or turns it away (`rejection`, `offenders`).
 
 mod body;
 mod door;
@@ -17,6 +17,7 @@ mod origin;
 mod rejection;
 mod server;
 pub mod settings;
+mod shares;
 mod tls;
 
 use std::sync::Arc;
@@ -39,6 +40,7 @@ use crate::guard::Patience;
 use crate::offenders::Offenders;
 use crate::ops::Ops;
 use crate::server::Site;
+use crate::shares::Shares;
 
 /// How much and how long. The defaults are those of the settings, and of the senders' time-outs (15 s and more).
 #[derive(Debug, Clone, Copy)]
@@ -158,9 +160,19 @@ fn sites(parts: Parts, stop: CancellationToken) -> (Site, Site) {
     let Parts { listener, ops_listener, publisher, verifier, metrics, clock, limits, networks, tls } = parts;
     let patience = Patience { head: limits.head_time, idle: limits.idle_time, write: limits.body_time };
     let ops = Ops { publisher: publisher.clone(), metrics: metrics.clone(), stop };
-    let offenders = Offenders::default();
+    let (offenders, shares) = (Offenders::default(), Shares::default());
     let in_flight = Semaphore::new(limits.in_flight);
-    let door = Arc::new(Door { verifier, publisher, metrics, clock, networks, limits, offenders, in_flight });
+    let door = Arc::new(Door {
+        verifier,
+        publisher,
+        metrics,
+        clock,
+        networks,
+        limits,
+        offenders,
+        shares,
+        in_flight,
+    });
     let public = Site {
         listener,
         router: door::routes(Arc::clone(&door)),

@@ -15,7 +15,7 @@ const RETRY: &str = "rollcall.retry.";
 /// A queue that a [`crate::Consumer`] can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ConsumedQueue {
-    /// One of the two lanes.
+    /// One of the lanes.
     Lane(Lane),
     /// The dead letters.
     Dead,
@@ -23,13 +23,15 @@ pub enum ConsumedQueue {
 
 impl ConsumedQueue {
     /// All of them, leavers first.
-    pub const ALL: [Self; 3] = [Self::Lane(Lane::Revocations), Self::Lane(Lane::Events), Self::Dead];
+    pub const ALL: [Self; 4] =
+        [Self::Lane(Lane::Revocations), Self::Lane(Lane::Events), Self::Lane(Lane::Bulk), Self::Dead];
 
     /// The queue's name, e.g. `rollcall.revocations`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Lane(Lane::Revocations) => "rollcall.revocations",
             Self::Lane(Lane::Events) => "rollcall.events",
+            Self::Lane(Lane::Bulk) => "rollcall.bulk",
             Self::Dead => DEAD,
         }
     }
@@ -39,6 +41,7 @@ impl ConsumedQueue {
         match self {
             Self::Lane(Lane::Revocations) => "revoke.#",
             Self::Lane(Lane::Events) => "event.#",
+            Self::Lane(Lane::Bulk) => "bulk.#",
             Self::Dead => "dead.#",
         }
     }
@@ -90,6 +93,7 @@ mod tests {
         for (key, queue) in [
             ("revoke.a.user_deleted", Some(ConsumedQueue::Lane(Lane::Revocations))),
             ("event.unreadable", Some(ConsumedQueue::Lane(Lane::Events))),
+            ("bulk.role.updated", Some(ConsumedQueue::Lane(Lane::Bulk))),
             ("dead.parse_error", Some(ConsumedQueue::Dead)),
             ("other.a", None),
             ("", None),

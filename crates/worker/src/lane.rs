@@ -32,8 +32,13 @@ pub(crate) async fn run(shared: Arc<Shared>, lane: Lane) -> anyhow::Result<()> {
 const IN_HAND: usize = 3;
 
 /// Of these, so many are written at once. More keep one worker's database no busier, and make several workers
-/// wait for each other.
-const WRITTEN: usize = 2;
+/// wait for each other. Bulk gives way to the other lanes.
+fn written_at_once(lane: Lane) -> usize {
+    match lane {
+        Lane::Revocations | Lane::Events => 2,
+        Lane::Bulk => 1,
+    }
+}
 
 /// Takes batches until the worker stops, or an outage lasts so long that what is held must be given back;
 /// then finishes what is in hand.
@@ -42,11 +47,11 @@ async fn consume(shared: &Arc<Shared>, lane: Lane, consumer: &mut Consumer) {
     let linger = match lane {
         // A leaver waits for no batch to fill: while some are written, the next gathers by itself.
         Lane::Revocations => Duration::ZERO,
-        Lane::Events => shared.rules.batch_linger,
+        Lane::Events | Lane::Bulk => shared.rules.batch_linger,
     };
     // Tasks of their own: while one computes, the others hear from the database.
     let mut in_hand: JoinSet<Vec<Judged>> = JoinSet::new();
-    let writing = Arc::new(Semaphore::new(WRITTEN));
+    let writing = Arc::new(Semaphore::new(written_at_once(lane)));
     let mut ending = false;
     while !(ending && in_hand.is_empty()) {
         tokio::select! {

@@ -67,7 +67,7 @@ impl Bare {
 
     /// Empties our queue and those of rollcall.
     pub(crate) async fn purge(&self) -> anyhow::Result<()> {
-        for queue in [QUEUE, "rollcall.events", "rollcall.revocations"] {
+        for queue in [QUEUE, "rollcall.events", "rollcall.bulk", "rollcall.revocations"] {
             self.channel.queue_purge(queue.into(), QueuePurgeOptions::default()).await?;
         }
         Ok(())

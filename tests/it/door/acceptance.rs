@@ -1,6 +1,7 @@
 //! What a rightly signed delivery may hold: anything at all. Rows S19, S20, S43 to S48.
 
 use anyhow::ensure;
+use tokio::task::JoinSet;
 
 use super::bed::Bed;
 use super::delivery::{Delivery, event};
@@ -62,6 +63,54 @@ async fn once_signed_anything_is_accepted_and_travels_byte_for_byte() -> anyhow:
         log.lines().filter(|line| line.contains("delivery accepted")).count() == bodies.len(),
         "S43: one line each"
     );
+    Ok(())
+}
+
+/// F42, F52: whoever sends more than a share leaves the lane of events to the others; leavers keep theirs.
+#[tokio::test]
+async fn one_organizations_import_goes_with_the_bulk() -> anyhow::Result<()> {
+    const SENDERS: usize = 16;
+    const EACH: usize = 25;
+    const IMPORT: usize = SENDERS * EACH;
+    let bed = Bed::start().await?;
+    let told = |id: String, kind: &str, organization: &str| {
+        let kind = format!("organization.directory.{kind}");
+        Delivery::signed(
+            &id,
+            format!(r#"{{"type":"{kind}","organization_id":"{organization}","data":{{}}}}"#),
+        )
+    };
+    // The share comes back at fifty a second, so the import has to be faster than that by far.
+    let mut senders = JoinSet::new();
+    for sender in 0..SENDERS {
+        let mut wire = bed.connect().await?;
+        senders.spawn(async move {
+            for number in 0..EACH {
+                let delivery = told(format!("msg_{sender}_{number}"), "user_created", "org_large");
+                let status = wire.exchange(&delivery.request()).await?.status;
+                ensure!(status == 201, "{status}");
+            }
+            Ok(())
+        });
+    }
+    while let Some(sent) = senders.join_next().await {
+        sent??;
+    }
+    let others = [("msg_other", "user_created", "org_small"), ("msg_leaver", "user_deleted", "org_large")];
+    for (id, kind, organization) in others {
+        ensure!(bed.post(&told(id.to_owned(), kind, organization)).await?.status == 201);
+    }
+    let taken = bed.take(IMPORT + 2).await?;
+    let under = |key: &str| taken.iter().filter(|(found, _)| found.starts_with(key)).count();
+    let of = |id: &str| taken.iter().find(|(_, envelope)| envelope.delivery_id.as_str() == id);
+    ensure!(
+        under("event.") > 256 && under("bulk.") > 0,
+        "{} events, {} bulk",
+        under("event."),
+        under("bulk.")
+    );
+    ensure!(of("msg_other").is_some_and(|(key, _)| key == "event.organization.directory.user_created"));
+    ensure!(of("msg_leaver").is_some_and(|(key, _)| key == "revoke.organization.directory.user_deleted"));
     Ok(())
 }
 

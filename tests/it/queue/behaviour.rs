@@ -318,6 +318,7 @@ pub(super) async fn every_queue_is_counted(bed: &Bed) -> anyhow::Result<()> {
     let expected = [
         ("rollcall.revocations", 1),
         ("rollcall.events", 1),
+        ("rollcall.bulk", 0),
         ("rollcall.dead", 1),
         ("rollcall.retry.10m", 1),
     ];

@@ -140,7 +140,7 @@ async fn full(run: &mut Run) -> anyhow::Result<()> {
     for worker in &mut run.site.workers {
         worker.terminate().await?;
     }
-    let (name, queues, limit) = ("full", r"^rollcall\.(events|revocations)$", r#"{"max-length":30}"#);
+    let (name, queues, limit) = ("full", r"^rollcall\.(events|bulk|revocations)$", r#"{"max-length":30}"#);
     broker.rabbitmqctl(&["set_policy", "-p", &vhost, name, queues, limit, "--apply-to", "queues"]).await?;
     run.flow(RATE)?;
     let cause = run.door_is_ready(false, SOON).await?;
