@@ -31,12 +31,14 @@ use crate::{Health, Options, PublishError, QueueError};
 use leases::Lease;
 use settle::{Release, Settle};
 
-/// A message to be stored.
+/// A message to be stored, as SQLite takes it: made so by whoever publishes, because everybody waits for what the owner
+/// does.
 struct Publish {
     queue: ConsumedQueue,
     key: String,
-    headers: Headers,
-    body: Bytes,
+    /// As JSON.
+    headers: String,
+    body: Vec<u8>,
     answer: oneshot::Sender<Result<(), PublishError>>,
 }
 
@@ -82,8 +84,9 @@ impl Queue {
             return Err(PublishError::Closed);
         }
         let queue = ConsumedQueue::of_key(key).ok_or(PublishError::Unroutable)?;
+        let headers = serde_json::to_string(&headers).unwrap_or_default();
         let (answer, verdict) = oneshot::channel();
-        let publish = Publish { queue, key: key.to_owned(), headers, body, answer };
+        let publish = Publish { queue, key: key.to_owned(), headers, body: body.into(), answer };
         self.0.publishes.try_send(publish).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => PublishError::Busy,
             mpsc::error::TrySendError::Closed(_) => PublishError::Closed,

@@ -235,7 +235,7 @@ impl Owner {
         }
     }
 
-    async fn apply(&mut self, work: &Work) -> Result<Outcome, sqlx::Error> {
+    async fn apply(&mut self, work: &mut Work) -> Result<Outcome, sqlx::Error> {
         let mut outcome = Outcome::default();
         let Some(file) = self.file.as_mut() else { return Ok(outcome) };
         for settle in &work.settles {
@@ -245,7 +245,7 @@ impl Owner {
             settle::release(file, release, self.options.delivery_limit).await?;
         }
         if !work.publishes.is_empty() {
-            publishes::insert(file, &work.publishes).await?;
+            publishes::insert(file, &mut work.publishes).await?;
         }
         if !work.probes.is_empty() {
             let canary = "INSERT OR REPLACE INTO canary (id, at) VALUES (1, ?)";

@@ -1,27 +1,41 @@
 //! Storing messages: many per statement, because a statement costs more than a row.
 
 use std::fmt::Write;
+use std::mem::take;
 
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::Publish;
 use super::file::now_ms;
 
-/// Most rows per statement. Smaller numbers are made of halves of it, so that any batch takes few statements, each
-/// a trip to SQLite's thread, and all of them stay prepared.
+/// Most rows per statement. Fewer are filled up with empty ones to a power of two: any batch takes few statements,
+/// each a trip to SQLite's thread, and all of them stay prepared.
 const CHUNK: usize = 256;
 
-/// Stores all of them, in their order.
-pub(super) async fn insert(file: &mut SqliteConnection, publishes: &[Publish]) -> Result<(), sqlx::Error> {
-    let mut next = next_id(file).await?;
-    let now = now_ms();
-    let mut left = publishes;
-    while !left.is_empty() {
-        let size = CHUNK.min(1 << left.len().ilog2());
-        let (chunk, rest) = left.split_at(size);
-        insert_chunk(file, chunk, next, now).await?;
-        next += i64::try_from(size).unwrap_or(0);
-        left = rest;
+/// Where each message goes; the list is JSON, and messages are numbered from `?1` on.
+const MOVING: &str = "
+INSERT INTO message (id, queue, place, since) SELECT ?1 + key, value, ?1 + key, ?2 FROM json_each(?3)";
+
+/// Stores all of them, in their order. What they hold is taken out of them.
+pub(super) async fn insert(
+    file: &mut SqliteConnection,
+    publishes: &mut [Publish],
+) -> Result<(), sqlx::Error> {
+    let first = next_id(file).await?;
+    let queues: Vec<&str> = publishes.iter().map(|publish| publish.queue.name()).collect();
+    let queues = serde_json::to_string(&queues).unwrap_or_default();
+    sqlx::query(MOVING).bind(first).bind(now_ms()).bind(queues).execute(&mut *file).await?;
+    let mut ids = first..;
+    for chunk in publishes.chunks_mut(CHUNK) {
+        let rows = chunk.len().next_power_of_two();
+        let mut query = sqlx::query(AssertSqlSafe(staying(rows)));
+        for (Publish { key, headers, body, .. }, id) in chunk.iter_mut().zip(ids.by_ref()) {
+            query = query.bind(id).bind(take(key)).bind(take(headers)).bind(take(body));
+        }
+        for _ in 4 * chunk.len()..4 * rows {
+            query = query.bind(None::<i64>);
+        }
+        query.execute(&mut *file).await?;
     }
     Ok(())
 }
@@ -34,35 +48,12 @@ pub(super) async fn next_id(file: &mut SqliteConnection) -> Result<i64, sqlx::Er
     Ok(last.unwrap_or(0) + 1)
 }
 
-async fn insert_chunk(
-    file: &mut SqliteConnection,
-    chunk: &[Publish],
-    first: i64,
-    now: i64,
-) -> Result<(), sqlx::Error> {
-    let moving = statement("INSERT INTO message (id, queue, place, since) VALUES ", chunk.len());
-    let mut query = sqlx::query(AssertSqlSafe(moving));
-    for (id, publish) in (first..).zip(chunk) {
-        query = query.bind(id).bind(publish.queue.name()).bind(id).bind(now);
-    }
-    query.execute(&mut *file).await?;
-    let staying = statement("INSERT INTO content (id, routing_key, headers, body) VALUES ", chunk.len());
-    let mut query = sqlx::query(AssertSqlSafe(staying));
-    for (id, publish) in (first..).zip(chunk) {
-        let headers = serde_json::to_string(&publish.headers).unwrap_or_default();
-        query = query.bind(id).bind(publish.key.clone()).bind(headers).bind(publish.body.to_vec());
-    }
-    query.execute(file).await?;
-    Ok(())
-}
-
-/// `head` with `rows` groups of four parameters.
-fn statement(head: &str, rows: usize) -> String {
-    let mut sql = String::with_capacity(head.len() + rows * 10);
-    sql.push_str(head);
+/// Stores what stays of so many messages, without the empty rows.
+fn staying(rows: usize) -> String {
+    let mut sql = "INSERT INTO content (id, routing_key, headers, body) SELECT * FROM (VALUES ".to_owned();
     for row in 0..rows {
         // Writing to a string cannot fail.
         let _ = write!(sql, "{}(?,?,?,?)", if row == 0 { "" } else { "," });
     }
-    sql
+    sql + ") WHERE column1 IS NOT NULL"
 }
