@@ -14,7 +14,7 @@ CREATE INDEX message_hidden ON message (hidden_until) WHERE hidden_until IS NOT 
 CREATE TABLE content (id INTEGER PRIMARY KEY, routing_key TEXT NOT NULL, headers TEXT NOT NULL, body BLOB NOT NULL)";
 
 /// Rows per statement: more of them gain nothing.
-const CHUNK: usize = 32;
+pub(crate) const CHUNK: usize = 32;
 
 /// Rows a second for a while, so many per transaction, each transaction synced in full.
 pub(crate) async fn rate(file: &Path, body: &[u8], batch: usize, time: Duration) -> anyhow::Result<f64> {
@@ -42,6 +42,16 @@ pub(crate) async fn rate(file: &Path, body: &[u8], batch: usize, time: Duration)
         sqlx::query("COMMIT").execute(&mut connection).await?;
     }
     Ok(id as f64 / began.elapsed().as_secs_f64())
+}
+
+/// How many rows a queue file got per commit: those of one commit have one time, and none takes less than a
+/// millisecond.
+pub(crate) async fn per_commit(file: &str) -> anyhow::Result<usize> {
+    let mut connection = file.parse::<SqliteConnectOptions>()?.read_only(true).connect().await?;
+    let (rows, commits): (i64, i64) = sqlx::query_as("SELECT count(*), count(DISTINCT since) FROM message")
+        .fetch_one(&mut connection)
+        .await?;
+    Ok(usize::try_from(rows / commits.max(1))?)
 }
 
 async fn insert(
