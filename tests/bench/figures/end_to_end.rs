@@ -15,7 +15,7 @@ use crate::stage::Stage;
 
 const NAME: &str = "end-to-end";
 const CONNECTIONS: usize = 256;
-const EVENTS: u64 = 30_000;
+const EVENTS: u64 = 60_000;
 
 pub(crate) async fn measure(stage: &Stage) -> anyhow::Result<Vec<Figure>> {
     let (queue, database) = (stage.queue().await?, stage.database(PEOPLE).await?);
