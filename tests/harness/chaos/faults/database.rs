@@ -141,7 +141,7 @@ async fn read_only(run: &mut Run) -> anyhow::Result<()> {
     run.site.sql(&format!("begin read write; {}; commit", set("off"))).await?;
     run.disconnect_workers().await?;
     run.healed();
-    run.note(format!("{a_second:.1} tries a second by two workers with two lanes each"));
+    run.note(format!("{a_second:.1} tries a second by two workers with three lanes each"));
     ensure!(a_second < 16.0, "{a_second:.1} tries a second: the workers do not wait");
     Ok(())
 }
