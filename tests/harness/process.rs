@@ -159,6 +159,19 @@ impl Service {
         .with_context(|| format!("its log:\n{}", self.last_lines(30)))
     }
 
+    /// Waits until it listens to SIGTERM: before, the signal would end it like any other program.
+    pub async fn listens_to_sigterm(&self, within: Duration) -> anyhow::Result<()> {
+        const SIGTERM: u32 = 15;
+        eventually(within, async || {
+            let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+            let caught = u64::from_str_radix(caught.context("no SigCgt")?.trim(), 16)?;
+            ensure!(caught >> (SIGTERM - 1) & 1 == 1, "{} does not listen to SIGTERM", self.name);
+            Ok(())
+        })
+        .await
+    }
+
     /// Its process number.
     pub fn pid(&self) -> u32 {
         self.child.pid()

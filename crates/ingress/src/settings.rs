@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 
 use anyhow::Context;
 use rollcall_queue::{Publisher, QueueUrl};
@@ -150,22 +151,22 @@ impl Settings {
     /// An address that cannot be bound, or a queue that can never be used. One that is merely down is no
     /// error: deliveries are answered 503 until it is back.
     pub async fn serve(&self, checked: Checked, metrics: Metrics) -> anyhow::Result<()> {
+        let mut stop = pin!(stop()?);
+        let parts = tokio::select! {
+            parts = self.parts(checked, metrics) => parts?,
+            () = &mut stop => return Ok(()),
+        };
+        run(parts, stop).await
+    }
+
+    async fn parts(&self, checked: Checked, metrics: Metrics) -> anyhow::Result<Parts> {
         let Checked { queue, keys, limits, networks, tls } = checked;
         let listener = bind("LISTEN", self.listen).await?;
         let ops_listener = bind("OPS_LISTEN", self.ops_listen).await?;
         let publisher =
             Publisher::start(&queue, &rollcall_queue::Options::default()).await.context(QUEUE_URL)?;
-        let (mut terminate, mut interrupt) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let stop = async move {
-            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        };
         let (verifier, clock) = (Verifier::new(keys), rollcall_event::clock::now);
-        run(
-            Parts { listener, ops_listener, publisher, verifier, metrics, clock, limits, networks, tls },
-            stop,
-        )
-        .await
+        Ok(Parts { listener, ops_listener, publisher, verifier, metrics, clock, limits, networks, tls })
     }
 
     /// The address that answers plain HTTP to a health check.
@@ -183,6 +184,15 @@ impl Settings {
             (None, Some(_)) => anyhow::bail!("TLS_KEY is set and TLS_CERT is not; accepted: both or none"),
         }
     }
+}
+
+/// Ready at SIGTERM or SIGINT. Asked for first of all: a stop may come while everything else still starts, and the first
+/// process of a container is not ended by a signal it does not listen to.
+fn stop() -> std::io::Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+    })
 }
 
 async fn bind(name: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {

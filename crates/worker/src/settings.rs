@@ -1,6 +1,7 @@
 //! The worker's settings: a flag and an environment variable each, and `--help` from the same lines.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -105,6 +106,15 @@ impl Settings {
     /// An address that cannot be bound, or a queue or file that can never be used. A server that is merely
     /// down is no error: nothing is taken until it is back.
     pub async fn work(&self, checked: Checked, metrics: Metrics) -> anyhow::Result<()> {
+        let mut stop = pin!(stop()?);
+        let parts = tokio::select! {
+            parts = self.parts(checked, metrics) => parts?,
+            () = &mut stop => return Ok(()),
+        };
+        crate::run(parts, stop).await
+    }
+
+    async fn parts(&self, checked: Checked, metrics: Metrics) -> anyhow::Result<Parts> {
         let Checked { queue, queue_options, database } = checked;
         let admin = TcpListener::bind(self.admin_listen).await;
         let admin = admin.with_context(|| format!("ADMIN_LISTEN: cannot listen on {}", self.admin_listen))?;
@@ -121,13 +131,17 @@ impl Settings {
             environment_id: self.scalekit_environment_id.clone().filter(|id| !id.is_empty()),
             clock: rollcall_event::clock::now,
         };
-        let (mut terminate, mut interrupt) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let stop = async move {
-            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        };
-        crate::run(Parts { admin, queue, queue_options, publisher, store, rules, metrics }, stop).await
+        Ok(Parts { admin, queue, queue_options, publisher, store, rules, metrics })
     }
+}
+
+/// Ready at SIGTERM or SIGINT. Asked for first of all: a stop may come while everything else still starts, and the first
+/// process of a container is not ended by a signal it does not listen to.
+fn stop() -> std::io::Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+    })
 }
 
 /// More rows in one statement only add latency, and PostgreSQL's locks grow with them.

@@ -130,6 +130,8 @@ impl Member {
 
     /// SIGTERM; gives how long it took to end, and fails if it did not end well.
     pub(super) async fn terminate(&mut self) -> anyhow::Result<Duration> {
+        // Whatever else is away: it listens as soon as it runs, however busy the machine is.
+        self.service()?.listens_to_sigterm(READY).await?;
         let (status, took) = self.service()?.sigterm().await?;
         ensure!(status.success(), "{} ended with {status} after SIGTERM", self.name);
         self.service = None;
