@@ -149,3 +149,23 @@ async fn odd_but_legal_bodies_are_applied_and_unknown_types_recorded() -> anyhow
     assert!(bed.command(&["verify"]).await?.code == Some(0));
     Ok(())
 }
+
+/// The vendor's ids name one event each; where one does not, somebody must hear of it.
+#[tokio::test]
+async fn two_bodies_under_one_event_id_are_both_weighed_and_told_of_once() -> anyhow::Result<()> {
+    const TOLD: &str = "one event id came with two bodies";
+    let mut bed = TestBed::embedded()?;
+    bed.start_both().await?;
+    let body = created("evt_1", "diruser_1");
+    accepted(&bed, "msg_1", body.to_string()).await?;
+    accepted(&bed, "msg_1_again", body.to_string()).await?;
+    accepted(&bed, "msg_2", created("evt_2", "diruser_2").to_string()).await?;
+    super::access_becomes(&bed, "diruser_2", "active").await?;
+    accepted(&bed, "msg_3", created("evt_1", "diruser_3").to_string()).await?;
+    super::access_becomes(&bed, "diruser_3", "active").await?;
+    bed.worker()?.logged(TOLD, SOON).await?;
+    let log = bed.worker()?.log();
+    let told: Vec<&str> = log.lines().filter(|line| line.contains(TOLD)).collect();
+    assert!(told.len() == 1 && told[0].contains("evt_1"), "{told:?}");
+    Ok(())
+}

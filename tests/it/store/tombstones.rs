@@ -49,6 +49,16 @@ on_both! {
         Ok(())
     }
 
+    /// A leaver by itself takes a shorter way; nobody named beside it may be forgotten for that.
+    async fn every_organization_that_is_named_has_a_row(bed: Bed) {
+        bed.apply(&[Said::deleted("ada", 1)]).await?;
+        let organizations = "SELECT count(*) FROM organizations WHERE id IN ('org_1', 'org_2')";
+        assert_eq!(bed.number(organizations).await?, 1);
+        bed.apply(&[Said::deleted("bob", 1), Said::created("eve", 1).of("org_2")]).await?;
+        assert_eq!(bed.number(organizations).await?, 2);
+        Ok(())
+    }
+
     async fn a_deletion_of_somebody_unknown_leaves_a_tombstone(bed: Bed) {
         let effects = bed.apply(&[Said::deleted("ada", 5)]).await?;
         assert_eq!(effects, [Effect::Applied]);
