@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::ReasonCode;
-use crate::fields::flag;
+use crate::fields::{flag, text};
 
 /// One of the ways through the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -104,30 +104,27 @@ fn is_plain(kind: &str) -> bool {
 
 /// What the door sees of a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peek<'a> {
+pub struct Peek {
     /// Where it goes.
     pub key: RoutingKey,
     /// Whose it says it is; for sharing the lanes fairly, and for nothing else.
-    pub organization_id: Option<Cow<'a, str>>,
+    pub organization_id: Option<String>,
 }
 
-impl<'a> Peek<'a> {
+impl Peek {
     /// Looks at `type`, `organization_id` and `data.active` of a body and chooses the lane. What cannot be
     /// looked at goes to `event.unreadable`, where the worker says why.
-    pub fn at(body: &'a [u8]) -> Self {
+    pub fn at(body: &[u8]) -> Self {
         let unreadable = || Self { key: RoutingKey::unreadable(), organization_id: None };
         // serde would take the fields from a list, too, in their order.
         if body.trim_ascii_start().first() != Some(&b'{') {
             return unreadable();
         }
-        let Ok(Peeked { kind, organization_id, data }) = serde_json::from_slice(body) else {
-            return unreadable();
-        };
-        let Some(kind) = kind.filter(|kind| is_plain(kind)) else { return unreadable() };
-        let leaves = data.is_some_and(is_inactive) || kind.ends_with(".user_deleted");
+        let Ok(peeked) = serde_json::from_slice::<Peeked<'_>>(body) else { return unreadable() };
+        let Some(kind) = peeked.kind.filter(|kind| is_plain(kind)) else { return unreadable() };
+        let leaves = peeked.data.is_some_and(is_inactive) || kind.ends_with(".user_deleted");
         let key = RoutingKey(if leaves { format!("revoke.{kind}") } else { format!("event.{kind}") });
-        let organization_id = organization_id.and_then(|id| serde_json::from_str::<Text<'_>>(id.get()).ok());
-        Self { key, organization_id: organization_id.map(|text| text.0) }
+        Self { key, organization_id: text(peeked.organization_id, "organization_id").ok().flatten() }
     }
 }
 
@@ -141,9 +138,6 @@ struct Peeked<'a> {
     #[serde(borrow)]
     data: Option<&'a RawValue>,
 }
-
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[derive(Deserialize)]
 struct PeekedData<'a> {
@@ -201,7 +195,7 @@ mod tests {
 
     #[test]
     fn the_organization_is_seen_where_it_is_said() {
-        let whose = |body: &str| Peek::at(body.as_bytes()).organization_id.map(Cow::into_owned);
+        let whose = |body: &str| Peek::at(body.as_bytes()).organization_id;
         assert_eq!(whose(r#"{"organization_id":"org_1","type":"a"}"#).as_deref(), Some("org_1"));
         assert_eq!(whose(r#"{"organization_id":"org_\u0031","type":"a"}"#).as_deref(), Some("org_1"));
         for body in
