@@ -34,11 +34,11 @@ async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Rejection> {
         if whole.len() + piece.len() > limit {
             return Err(Rejection::TooLarge);
         }
-        // Copied, though most bodies come in one piece: the piece would keep the connection's whole buffer for as
-        // long as the delivery waits, and the connection would need another.
         if whole.len() <= LARGE && whole.len() + piece.len() > LARGE {
             whole.reserve(most.saturating_sub(whole.len()));
         }
+        // Copied, though most bodies come in one piece: the piece would keep the connection's whole buffer for as
+        // long as the delivery waits, and the connection would need another.
         whole.extend_from_slice(&piece);
     }
     Ok(whole.freeze())
