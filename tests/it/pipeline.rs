@@ -3,6 +3,7 @@
 
 mod operators;
 mod poison;
+mod stopping;
 
 use std::time::Duration;
 

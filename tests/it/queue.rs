@@ -4,6 +4,7 @@ mod bed;
 mod behaviour;
 mod embedded;
 mod killers;
+mod links;
 mod rabbitmq;
 
 /// Runs each behaviour on both backends.

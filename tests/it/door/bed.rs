@@ -48,8 +48,7 @@ impl Bed {
         Ok(bed)
     }
 
-    /// As [`Bed::start_with`], without waiting.
-    pub(crate) fn launch(settings: &[(&str, &str)]) -> anyhow::Result<Self> {
+    fn launch(settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let folder = Folder::new("door")?;
         let (address, ops) = (loopback(free_port()), loopback(free_port()));
         let mut all = base_settings(&folder.join("queue.db"), address, ops);

@@ -7,8 +7,6 @@ use nix::sys::signal::Signal;
 use rollcall_tests::http::Client;
 use rollcall_tests::process::{Settings, bin, run};
 use rollcall_tests::{Folder, free_port};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection};
 
 use super::bed::{Bed, QueueLock};
 use super::delivery::Delivery;
@@ -19,21 +17,6 @@ const SOON: Duration = Duration::from_secs(10);
 fn asks_to_come_again(answer: &Answer) -> anyhow::Result<()> {
     ensure!(answer.status == 503, "{answer:?}");
     ensure!(answer.retry_after().is_some_and(|seconds| (5..=60).contains(&seconds)), "{answer:?}");
-    Ok(())
-}
-
-/// The queue file is locked, so that it cannot get further than that.
-#[tokio::test]
-async fn a_stop_that_comes_while_it_starts_is_obeyed() -> anyhow::Result<()> {
-    let folder = Folder::new("locked")?;
-    let file = folder.join("queue.db");
-    let mut other = SqliteConnectOptions::new().filename(&file).create_if_missing(true).connect().await?;
-    sqlx::query("BEGIN EXCLUSIVE").execute(&mut other).await?;
-    let bed = Bed::launch(&[("QUEUE_URL", &format!("sqlite://{}", file.display()))])?;
-    bed.service.listens_to_sigterm(SOON).await?;
-    let (status, _) = bed.service.sigterm().await?;
-    ensure!(status.success(), "{status}");
-    other.close().await?;
     Ok(())
 }
 
