@@ -6,8 +6,8 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::ReasonCode;
 use crate::fields::{flag, text};
+use crate::{OrganizationId, ReasonCode};
 
 /// One of the ways through the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,7 +108,7 @@ pub struct Peek {
     /// Where it goes.
     pub key: RoutingKey,
     /// Whose it says it is; for sharing the lanes fairly, and for nothing else.
-    pub organization_id: Option<String>,
+    pub organization_id: Option<OrganizationId>,
 }
 
 impl Peek {
@@ -124,7 +124,8 @@ impl Peek {
         let Some(kind) = peeked.kind.filter(|kind| is_plain(kind)) else { return unreadable() };
         let leaves = peeked.data.is_some_and(is_inactive) || kind.ends_with(".user_deleted");
         let key = RoutingKey(if leaves { format!("revoke.{kind}") } else { format!("event.{kind}") });
-        Self { key, organization_id: text(peeked.organization_id, "organization_id").ok().flatten() }
+        let organization_id = text(peeked.organization_id, "organization_id").ok().flatten();
+        Self { key, organization_id: organization_id.and_then(|id| OrganizationId::parse(id).ok()) }
     }
 }
 
@@ -195,12 +196,16 @@ mod tests {
 
     #[test]
     fn the_organization_is_seen_where_it_is_said() {
-        let whose = |body: &str| Peek::at(body.as_bytes()).organization_id;
+        let whose = |body: &str| Peek::at(body.as_bytes()).organization_id.map(OrganizationId::into_string);
         assert_eq!(whose(r#"{"organization_id":"org_1","type":"a"}"#).as_deref(), Some("org_1"));
         assert_eq!(whose(r#"{"organization_id":"org_\u0031","type":"a"}"#).as_deref(), Some("org_1"));
-        for body in
-            [r#"{"type":"a"}"#, r#"{"type":"a","organization_id":7}"#, r#"{"organization_id":"org_1"}"#]
-        {
+        let long = format!(r#"{{"type":"a","organization_id":"{}"}}"#, "x".repeat(256));
+        for body in [
+            r#"{"type":"a"}"#,
+            r#"{"type":"a","organization_id":7}"#,
+            r#"{"organization_id":"org_1"}"#,
+            &long,
+        ] {
             assert_eq!(whose(body), None, "{body}");
         }
         assert_eq!(key(r#"{"type":"a","organization_id":{"x":[]}}"#), "event.a");

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rollcall_event::OrganizationId;
+
 /// Events of one organization that may come at once: a busy morning, not an import.
 const BURST: f64 = 256.0;
 
@@ -22,7 +24,7 @@ pub(crate) struct Shares(Mutex<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
-    left: HashMap<String, Bucket>,
+    left: HashMap<OrganizationId, Bucket>,
     swept: Option<Instant>,
 }
 
@@ -41,14 +43,14 @@ impl Bucket {
 
 impl Shares {
     /// Takes one event of `organization` at `now` from its share; false if nothing is left.
-    pub(crate) fn take(&self, organization: &str, now: Instant) -> bool {
+    pub(crate) fn take(&self, organization: &OrganizationId, now: Instant) -> bool {
         // The table is whole after every statement, so a panic elsewhere cannot have spoilt it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take(organization, now)
     }
 }
 
 impl Table {
-    fn take(&mut self, organization: &str, now: Instant) -> bool {
+    fn take(&mut self, organization: &OrganizationId, now: Instant) -> bool {
         if let Some(bucket) = self.left.get_mut(organization) {
             let tokens = bucket.tokens_at(now);
             let within = tokens >= 1.0;
@@ -56,7 +58,7 @@ impl Table {
             return within;
         }
         if self.has_room(now) {
-            self.left.insert(organization.to_owned(), Bucket { tokens: BURST - 1.0, at: now });
+            self.left.insert(organization.clone(), Bucket { tokens: BURST - 1.0, at: now });
         }
         true
     }
@@ -76,8 +78,12 @@ impl Table {
 mod tests {
     use super::*;
 
+    fn id(text: &str) -> OrganizationId {
+        OrganizationId::parse(text).unwrap()
+    }
+
     fn taken(shares: &Shares, organization: &str, events: usize, now: Instant) -> usize {
-        (0..events).filter(|_| shares.take(organization, now)).count()
+        (0..events).filter(|_| shares.take(&id(organization), now)).count()
     }
 
     #[test]
@@ -85,7 +91,7 @@ mod tests {
         let (shares, now) = (Shares::default(), Instant::now());
         assert_eq!(taken(&shares, "org_1", 1000, now), 256);
         assert_eq!(taken(&shares, "org_2", 200, now), 200);
-        assert!(!shares.take("org_1", now));
+        assert!(!shares.take(&id("org_1"), now));
     }
 
     #[test]
@@ -100,7 +106,7 @@ mod tests {
     fn the_table_stays_bounded_and_forgets_who_is_quiet() {
         let (shares, now) = (Shares::default(), Instant::now());
         for number in 0..2 * MOST {
-            assert!(shares.take(&format!("org_{number}"), now));
+            assert!(shares.take(&id(&format!("org_{number}")), now));
         }
         assert_eq!(shares.0.lock().unwrap().left.len(), MOST);
         assert_eq!(taken(&shares, "org_late", 300, now), 300);
