@@ -1,15 +1,18 @@
 //! Being asked to stop while nothing is ready yet.
 
-use anyhow::ensure;
+use std::fs;
+
+use anyhow::{Context, ensure};
 use rollcall_tests::TestBed;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, SqliteConnection};
 
 use super::SOON;
 
-/// Locks a file for as long as the connection lives.
+/// Makes a file, and locks it for as long as the connection lives.
 async fn locked(url: &str) -> anyhow::Result<SqliteConnection> {
     let options: SqliteConnectOptions = url.parse()?;
+    fs::create_dir_all(options.get_filename().parent().context("no folder")?)?;
     let mut connection = options.create_if_missing(true).connect().await?;
     sqlx::query("BEGIN EXCLUSIVE").execute(&mut connection).await?;
     Ok(connection)
