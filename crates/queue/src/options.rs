@@ -18,6 +18,10 @@ pub struct Options {
     pub delivery_limit: u32,
     /// Certificate authority for `amqps://`, PEM; `None` trusts the system's.
     pub ca_certificate: Option<String>,
+    /// RabbitMQ only: how old a consumer's channel gets before a new one replaces it, as soon as nothing is held.
+    /// A queue that is deleted and declared again at once goes on sending its messages into the old one, where
+    /// the broker drops them unseen.
+    pub renewal: Duration,
     /// Embedded only: how long a worker that died keeps what it held. A living one renews in time.
     pub lease: Duration,
 }
@@ -32,6 +36,7 @@ impl Default for Options {
             confirm_timeout: Duration::from_secs(5),
             delivery_limit: 20,
             ca_certificate: None,
+            renewal: Duration::from_secs(30),
             lease: Duration::from_secs(10),
         }
     }

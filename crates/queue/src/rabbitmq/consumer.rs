@@ -14,6 +14,7 @@ use super::Publisher;
 use super::held::Held;
 use super::link::Link;
 use super::owed::Owed;
+use super::topology::REST;
 use crate::backoff::Delays;
 use crate::error::chain;
 use crate::ladder::Move;
@@ -34,6 +35,8 @@ pub(crate) struct Consumer {
     opening: Option<JoinHandle<Result<Link, QueueError>>>,
     delays: Delays,
     not_before: Option<Instant>,
+    /// When a new channel is due.
+    renew_at: Instant,
     /// Until when the batch being collected may grow. Outlives a cancelled call, or a caller that cancels often
     /// would never get a batch.
     lingers_until: Option<Instant>,
@@ -64,6 +67,7 @@ impl Consumer {
             opening: None,
             delays: Delays::new(),
             not_before: None,
+            renew_at: Instant::now(),
             lingers_until: None,
             generation: 0,
             narrow: true,
@@ -87,6 +91,9 @@ impl Consumer {
                 "the consuming connection was lost"
             );
             self.lose();
+            if matches!(error, QueueError::Ended(_)) {
+                self.not_before = Some(Instant::now() + REST);
+            }
         }
         received
     }
@@ -117,8 +124,8 @@ impl Consumer {
         match opened.unwrap_or(Err(QueueError::Closed)) {
             Ok(link) => {
                 self.delays.connected();
-                self.generation = rand::random();
-                (self.narrow, self.link) = (true, Some(link));
+                self.link = Some(link);
+                self.begins();
                 Ok(())
             }
             Err(error) => {
@@ -126,6 +133,13 @@ impl Consumer {
                 Err(error)
             }
         }
+    }
+
+    /// Begins to count and to look anew, as every channel does.
+    fn begins(&mut self) {
+        (self.generation, self.narrow) = (rand::random(), true);
+        self.held = Held::default();
+        self.renew_at = Instant::now() + self.options.renewal;
     }
 
     /// Forgets a connection. All that was held on it comes again.
@@ -169,7 +183,12 @@ impl Consumer {
 
     async fn wait_for_one(&mut self) -> Result<(), QueueError> {
         while self.held.fresh.is_empty() && self.held.suspects.is_empty() {
+            if self.may_renew() && self.renew_at <= Instant::now() {
+                self.renew().await?;
+                continue;
+            }
             self.fit().await?;
+            let idle = self.may_renew();
             let Some(link) = self.link.as_mut() else { return Err(QueueError::Ended(self.queue.name())) };
             tokio::select! { biased;
                 delivery = link.next() => {
@@ -177,7 +196,27 @@ impl Consumer {
                     self.sort();
                 }
                 () = sleep(OWED), if !self.owed.is_empty() => self.pay().await?,
+                () = sleep_until(self.renew_at), if idle => {}
             }
+        }
+        Ok(())
+    }
+
+    /// Whether nothing would come again if the channel went.
+    fn may_renew(&self) -> bool {
+        self.held.is_empty() && self.owed.is_empty()
+    }
+
+    /// Goes on with a new channel, unless something arrives on the old one meanwhile. Whatever the broker
+    /// believes to be here, and is not, comes again with it.
+    async fn renew(&mut self) -> Result<(), QueueError> {
+        self.pause().await?;
+        if !self.may_renew() {
+            return Ok(());
+        }
+        if let Some(link) = self.link.as_mut() {
+            link.renew().await?;
+            self.begins();
         }
         Ok(())
     }

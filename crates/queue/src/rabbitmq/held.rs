@@ -54,6 +54,11 @@ impl Held {
         self.missed
     }
 
+    /// Whether the broker waits for no answer.
+    pub(super) fn is_empty(&self) -> bool {
+        self.arrived.is_empty() && self.unsettled.is_empty()
+    }
+
     pub(super) fn holds(&self, tag: u64) -> bool {
         self.unsettled.contains(&tag)
     }

@@ -1,5 +1,6 @@
 //! The consuming connection: one channel, and a consumer whose width can be changed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
@@ -18,7 +19,7 @@ use crate::name::ConsumedQueue;
 use crate::{Options, QueueError};
 
 pub(super) struct Link {
-    connection: Connection,
+    connection: Arc<Connection>,
     channel: Channel,
     queue: ConsumedQueue,
     /// The consumer and its prefetch.
@@ -27,6 +28,7 @@ pub(super) struct Link {
     /// broker that nobody reads, and the next call goes on where it was.
     starting: Option<JoinHandle<Result<(lapin::Consumer, u16), QueueError>>>,
     stopping: Option<JoinHandle<Result<(), QueueError>>>,
+    renewing: Option<JoinHandle<Result<Channel, QueueError>>>,
 }
 
 impl Link {
@@ -43,7 +45,9 @@ impl Link {
         };
         match ready.await {
             Ok(channel) => {
-                Ok(Self { connection, channel, queue, stream: None, starting: None, stopping: None })
+                let (stream, starting, stopping, renewing) = (None, None, None, None);
+                let connection = Arc::new(connection);
+                Ok(Self { connection, channel, queue, stream, starting, stopping, renewing })
             }
             Err(error) => {
                 close(&connection).await;
@@ -97,6 +101,17 @@ impl Link {
         Ok(())
     }
 
+    /// Goes over to a new channel, and closes the old one. Call it while nothing is consumed. Safe to cancel.
+    pub(super) async fn renew(&mut self) -> Result<(), QueueError> {
+        let renewing = self
+            .renewing
+            .get_or_insert_with(|| tokio::spawn(renew(self.connection.clone(), self.channel.clone())));
+        let renewed = renewing.await.unwrap_or(Err(QueueError::Closed));
+        self.renewing = None;
+        self.channel = renewed?;
+        Ok(())
+    }
+
     /// The next message. However a stream ends, the channel or its queue is gone and all of it is rebuilt.
     pub(super) async fn next(&mut self) -> Result<Delivery, QueueError> {
         let ended = QueueError::Ended(self.queue.name());
@@ -136,4 +151,9 @@ async fn start(
 
 async fn stop(channel: Channel, tag: ShortString) -> Result<(), QueueError> {
     answered("stop a consumer", channel.basic_cancel(tag, BasicCancelOptions::default())).await
+}
+
+async fn renew(connection: Arc<Connection>, old: Channel) -> Result<Channel, QueueError> {
+    answered("close a channel", old.close(200, "OK".into())).await?;
+    answered("open a channel", connection.create_channel()).await
 }

@@ -1,47 +1,40 @@
 //! Declaring the topology again while publishing goes on, after a message found no queue.
 
 use std::future::pending;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use lapin::Connection;
 use tokio::time::{Instant, sleep_until};
 
-use super::topology::declare_on;
+use super::topology::{REST, declare_on};
 use crate::Options;
 use crate::error::chain;
-
-/// At most this often: a deleted queue makes every message say so.
-const EVERY: Duration = Duration::from_secs(1);
 
 pub(super) struct Repairs<'a> {
     connection: &'a Connection,
     options: &'a Options,
-    wanted: bool,
+    /// When to declare again: a while after the first message that found no queue.
+    wanted: Option<Instant>,
     running: Option<BoxFuture<'a, ()>>,
-    not_before: Instant,
 }
 
 impl<'a> Repairs<'a> {
     pub(super) fn new(connection: &'a Connection, options: &'a Options) -> Self {
-        Self { connection, options, wanted: false, running: None, not_before: Instant::now() }
+        Self { connection, options, wanted: None, running: None }
     }
 
-    /// Asks for a repair; one at a time runs.
+    /// Asks for a repair; one at a time runs, however many messages say that a queue is missing.
     pub(super) fn want(&mut self) {
-        self.wanted = true;
+        self.wanted.get_or_insert_with(|| Instant::now() + REST);
     }
 
     /// Runs what is wanted; waits for ever when nothing is. Cancelled and called again, it goes on.
     pub(super) async fn run(&mut self) {
         if self.running.is_none() {
-            if !self.wanted {
-                return pending().await;
-            }
-            sleep_until(self.not_before).await;
-            self.wanted = false;
-            self.not_before = Instant::now() + EVERY;
+            let Some(at) = self.wanted else { return pending().await };
+            sleep_until(at).await;
+            self.wanted = None;
             self.running = Some(declare(self.connection, self.options).boxed());
         }
         if let Some(running) = &mut self.running {

@@ -7,6 +7,7 @@ use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptio
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Connection, ExchangeKind};
 use rollcall_event::{ReasonCode, RoutingKey};
+use tokio::time::sleep;
 
 use super::connection::{answered, close, connect};
 use crate::name::{self, ConsumedQueue, EXCHANGE};
@@ -15,6 +16,10 @@ use crate::{Depth, Options, QueueError};
 /// RabbitMQ 4 drops a message that was handed out 20 times unless told otherwise. A dead letter has no
 /// further place to go, so its queue gets a limit nobody reaches; 3.10 refuses "none".
 const NO_LIMIT: u32 = 1_000_000_000;
+
+/// How long a missing queue is left alone. One that is declared again within some 50 ms of its deletion
+/// keeps the consumers of the old one, without telling them, and its messages get lost on their way to them.
+pub(super) const REST: Duration = Duration::from_secs(1);
 
 /// Connects, declares everything and closes again.
 pub(crate) async fn declare(url: &str, options: &Options) -> Result<(), QueueError> {
@@ -53,10 +58,13 @@ pub(crate) async fn depths(url: &str, options: &Options) -> Result<Vec<Depth>, Q
     let counted = match count(&connection, options).await {
         Ok(depths) => Ok(depths),
         // A queue is missing, most likely; the refusal has ended no more than its channel.
-        Err(_) => match declare_on(&connection, options).await {
-            Ok(()) => count(&connection, options).await,
-            Err(error) => Err(error),
-        },
+        Err(_) => {
+            sleep(REST).await;
+            match declare_on(&connection, options).await {
+                Ok(()) => count(&connection, options).await,
+                Err(error) => Err(error),
+            }
+        }
     };
     close(&connection).await;
     counted
