@@ -44,5 +44,7 @@ on_both![
     behaviour::a_publisher_that_works_is_ready,
     killers::a_message_that_was_handed_out_before_comes_alone,
     killers::a_killer_ends_among_the_dead_and_its_neighbours_live,
+    killers::a_killer_that_was_sent_round_again_is_counted_on,
+    killers::suspects_are_sent_round_once_however_often_the_caller_cancels,
     killers::a_consumer_beside_the_killed_one_takes_no_neighbours_along,
 ];

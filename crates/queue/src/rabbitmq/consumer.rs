@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use rollcall_event::ReasonCode;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
@@ -14,12 +15,14 @@ use super::Publisher;
 use super::held::Held;
 use super::link::Link;
 use super::owed::Owed;
+use super::settle::Carrying;
 use super::topology::REST;
 use crate::backoff::Delays;
 use crate::error::chain;
 use crate::ladder::Move;
 use crate::message::Tag;
 use crate::name::ConsumedQueue;
+use crate::wire::limit_error;
 use crate::{Message, Options, QueueError, Settlement};
 
 /// How often something owed is tried again.
@@ -46,6 +49,7 @@ pub(crate) struct Consumer {
     narrow: bool,
     pub(super) held: Held,
     pub(super) owed: Vec<Owed>,
+    pub(super) carrying: Option<Carrying>,
 }
 
 impl Consumer {
@@ -73,6 +77,7 @@ impl Consumer {
             narrow: true,
             held: Held::default(),
             owed: Vec::new(),
+            carrying: None,
         };
         match consumer.connect().await {
             Err(error) if !error.is_transient() => Err(error),
@@ -83,7 +88,13 @@ impl Consumer {
 
     pub(crate) async fn receive(&mut self, max: usize, linger: Duration) -> Result<Vec<Message>, QueueError> {
         self.connect().await?;
-        let received = self.collect(max.max(1), linger).await;
+        let received = loop {
+            match self.collect(max.max(1), linger).await {
+                // Suspects, and none of them for anybody to see.
+                Ok(batch) if batch.is_empty() => {}
+                received => break received,
+            }
+        };
         if let Err(error) = &received {
             tracing::warn!(
                 queue = self.queue.name(),
@@ -147,10 +158,12 @@ impl Consumer {
         self.link = None;
         self.held = Held::default();
         self.owed.clear();
+        self.carrying = None;
         self.not_before = Some(Instant::now() + self.delays.next());
     }
 
     async fn collect(&mut self, max: usize, linger: Duration) -> Result<Vec<Message>, QueueError> {
+        self.carried().await?;
         self.sort();
         if self.held.misses_one() {
             return Err(QueueError::Ended(self.queue.name()));
@@ -247,24 +260,35 @@ impl Consumer {
     }
 
     /// Hands out one suspect, after sending the others round again: whatever it does to this process, they
-    /// are not held with it. One that cannot be sent back now is simply held on.
+    /// are not held with it. One that cannot be sent away now is simply held on.
     async fn one_suspect(&mut self) -> Result<Vec<Message>, QueueError> {
-        while self.held.suspects.len() > 1 {
-            let Some(last) = self.held.suspects.back() else { break };
-            let step = Move::of(last, &Settlement::Return, &[]);
-            let Tag::Rabbit { tag, .. } = last.tag else { break };
-            let owed = Owed::new(tag, &last.routing_key, last.body(), step);
-            if owed.pay(&self.publisher).await.is_err() {
+        while let Some(owed) = self.to_send_away() {
+            if !self.carry(owed).await? {
                 break;
             }
-            self.held.suspects.pop_back();
-            self.acknowledge([tag]).await?;
         }
         Ok(self.held.suspects.pop_front().into_iter().collect())
     }
 
+    /// The last suspect, unless it is the only one. To the dead if it was handed out too often: the broker's
+    /// own count begins anew with each copy.
+    fn to_send_away(&self) -> Option<Owed> {
+        let last = self.held.suspects.back()?;
+        let limit = self.options.delivery_limit;
+        // A dead letter has nowhere left to go.
+        let settlement = if last.deliveries > limit && self.queue != ConsumedQueue::Dead {
+            Settlement::Dead { reason: ReasonCode::DeliveryLimit, error: limit_error(limit) }
+        } else if self.held.suspects.len() > 1 {
+            Settlement::Return
+        } else {
+            return None;
+        };
+        let Tag::Rabbit { tag, .. } = last.tag else { return None };
+        Some(Owed::new(tag, &last.routing_key, last.body(), Move::of(last, &settlement, &[])))
+    }
+
     async fn hand_back(&mut self) {
-        if self.pause().await.is_err() {
+        if self.carried().await.is_err() || self.pause().await.is_err() {
             return;
         }
         let mut held: Vec<Message> = self.held.suspects.drain(..).collect();

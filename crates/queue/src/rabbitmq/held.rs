@@ -63,6 +63,12 @@ impl Held {
         self.unsettled.contains(&tag)
     }
 
+    /// Lets go of one that needs no acknowledgement any more.
+    pub(super) fn forget(&mut self, tag: u64) {
+        self.unsettled.remove(&tag);
+        self.suspects.retain(|message| !matches!(message.tag, Tag::Rabbit { tag: its, .. } if its == tag));
+    }
+
     /// Lets go of these tags and says how to acknowledge them: "multiple" would also settle lower tags that
     /// are still open, so it reaches only as far as the lowest of these.
     pub(super) fn let_go(&mut self, tags: impl IntoIterator<Item = u64>) -> Acks {

@@ -120,8 +120,13 @@ impl Link {
     }
 
     /// Acknowledges `tag`, and everything before it if `multiple`.
-    pub(super) async fn ack(&self, tag: u64, multiple: bool) -> Result<(), QueueError> {
-        answered("acknowledge", self.channel.basic_ack(tag, BasicAckOptions { multiple })).await
+    pub(super) fn ack(
+        &self,
+        tag: u64,
+        multiple: bool,
+    ) -> impl Future<Output = Result<(), QueueError>> + use<> {
+        let channel = self.channel.clone();
+        async move { answered("acknowledge", channel.basic_ack(tag, BasicAckOptions { multiple })).await }
     }
 
     /// Gives a message back by the broker's own means, which may count it as handed out.

@@ -7,6 +7,7 @@ use crate::PublishError;
 use crate::ladder::Move;
 
 /// What has to be stored before the original may be acknowledged.
+#[derive(Clone)]
 pub(super) struct Owed {
     pub(super) tag: u64,
     key: String,

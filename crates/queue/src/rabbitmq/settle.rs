@@ -2,6 +2,7 @@
 
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt, stream};
+use tokio::task::JoinHandle;
 
 use super::consumer::Consumer;
 use super::owed::Owed;
@@ -12,6 +13,12 @@ use crate::{Fate, Message, PublishError, QueueError, Settled, Settlement};
 /// Publishes of one batch that may be in flight at once. Far below the publisher's line, which a batch of
 /// retries must not fill.
 const AT_ONCE: usize = 64;
+
+/// A copy on its way, and the original it stands for.
+pub(super) struct Carrying {
+    tag: u64,
+    task: JoinHandle<Result<bool, QueueError>>,
+}
 
 impl Consumer {
     pub(crate) async fn settle(
@@ -73,14 +80,45 @@ impl Consumer {
 
     /// Tries once more to store what is owed, in its order, until something fails.
     pub(super) async fn pay(&mut self) -> Result<(), QueueError> {
-        while let Some(owed) = self.owed.first() {
-            if owed.pay(&self.publisher).await.is_err() {
+        while let Some(owed) = self.owed.first().cloned() {
+            if !self.carry(owed).await? {
                 break;
             }
-            let tag = self.owed.remove(0).tag;
-            self.acknowledge([tag]).await?;
         }
         Ok(())
+    }
+
+    /// Stores a copy of what is held and acknowledges the original, and says whether it could. In a task of
+    /// its own: a caller that cancels must not have it stored again, and the next call goes on where it was.
+    pub(super) async fn carry(&mut self, owed: Owed) -> Result<bool, QueueError> {
+        if self.carrying.is_none()
+            && let Some(link) = &self.link
+        {
+            let (tag, publisher, acknowledged) =
+                (owed.tag, self.publisher.clone(), link.ack(owed.tag, false));
+            let task = tokio::spawn(async move {
+                if let Err(error) = owed.pay(&publisher).await {
+                    tracing::debug!(error = chain(&error), "a copy could not be stored yet");
+                    return Ok(false);
+                }
+                acknowledged.await.map(|()| true)
+            });
+            self.carrying = Some(Carrying { tag, task });
+        }
+        self.carried().await
+    }
+
+    /// Finishes what is being carried, and says whether it was stored.
+    pub(super) async fn carried(&mut self) -> Result<bool, QueueError> {
+        let Some(Carrying { tag, task }) = &mut self.carrying else { return Ok(false) };
+        let (tag, stored) = (*tag, task.await);
+        self.carrying = None;
+        let stored = stored.unwrap_or(Err(QueueError::Closed))?;
+        if stored {
+            self.held.forget(tag);
+            self.owed.retain(|owed| owed.tag != tag);
+        }
+        Ok(stored)
     }
 
     pub(super) async fn acknowledge(
@@ -97,7 +135,7 @@ impl Consumer {
 
     async fn requeue(&mut self, tag: u64) {
         // Let go without an acknowledgement: the broker is told to take it back instead.
-        self.held.let_go([tag]);
+        self.held.forget(tag);
         let Some(link) = &self.link else { return };
         if let Err(error) = link.requeue(tag).await {
             tracing::debug!(error = chain(&error), "a message comes again without having been handed back");
