@@ -35,45 +35,62 @@ pub(crate) async fn measure(stage: &Stage) -> anyhow::Result<Vec<Figure>> {
     for round in 0..stage.rounds as u64 {
         many_groups.push(in_many_groups(&bed, &database, round).await?);
     }
-    let quiet = bystanders(&bed, &database, 400).await?;
-    let (ended, beside) = end_of_a_group(&bed, &database).await?;
-    let (took, flooded) = tokio::try_join!(flood(&bed), bystanders(&bed, &database, 400))?;
-    let note = |lags: &Latencies| {
-        format!("p50 {:.1} ms, before {:.1} ms", lags.quantile_ms(0.5), quiet.quantile_ms(0.5))
+    let (mut ends, mut floods) = (Vec::new(), Vec::new());
+    let (mut before, mut around, mut during) = (Lags::default(), Lags::default(), Lags::default());
+    for round in 0..stage.rounds as u64 {
+        before.add(&latencies(&bystanders(&bed, &database, 400).await?, None));
+        let (ended, beside) = end_of_a_group(&bed, &database, round).await?;
+        ends.push(ended);
+        around.add(&beside);
+        let ((began, ended), others) =
+            tokio::try_join!(flood(&bed, round + 1), bystanders(&bed, &database, 400))?;
+        floods.push((ended - began).as_secs_f64());
+        during.add(&latencies(&others, Some((began, ended))));
+    }
+    let lag = |what: &str, lags: &Lags| {
+        let limit = ("its lag before", before.p99.as_slice());
+        Figure::beside(NAME, what, "ms", &lags.p99, limit, Wanted::RatioAtMost(2.0))
+            .noting(format!("p50 {:.1?} ms, before {:.1?} ms", lags.p50, before.p50))
     };
-    let (before, beside_note, flooded_note) = (quiet.quantile_ms(0.99), note(&beside), note(&flooded));
-    let lag = |what: String, p99: f64| {
-        Figure::beside(NAME, what, "ms", &[p99], ("its lag before", &[before]), Wanted::RatioAtMost(2.0))
-    };
-    let seconds = took.as_secs_f64();
-    let flood_lag = format!("p99 of another customer's lag during those {seconds:.0} s");
     Ok(vec![
         Figure::alone(NAME, "one person in 5,000 groups, set anew", "s", &many_groups, Wanted::AtMost(5.0)),
-        Figure::alone(NAME, "a group of 50,000 is deleted", "s", &[ended], Wanted::AtMost(60.0)),
-        lag("p99 of another customer's lag around it".to_owned(), beside.quantile_ms(0.99))
-            .noting(beside_note),
+        Figure::alone(NAME, "a group of 50,000 is deleted", "s", &ends, Wanted::AtMost(60.0)),
+        lag("p99 of another customer's lag around it", &around),
         Figure::alone(
             NAME,
             "and an update of each member, at once: 50,000 events",
             "s",
-            &[seconds],
+            &floods,
             Wanted::AtMost(60.0),
         ),
-        lag(flood_lag, flooded.quantile_ms(0.99)).noting(flooded_note),
+        lag("p99 of another customer's lag during those", &during),
     ])
+}
+
+/// One customer's lags, round by round.
+#[derive(Default)]
+struct Lags {
+    p50: Vec<f64>,
+    p99: Vec<f64>,
+}
+
+impl Lags {
+    fn add(&mut self, latencies: &Latencies) {
+        self.p50.push(latencies.quantile_ms(0.5));
+        self.p99.push(latencies.quantile_ms(0.99));
+    }
 }
 
 /// From sending to commit, with every membership replaced by another.
 async fn in_many_groups(bed: &TestBed, database: &str, round: u64) -> anyhow::Result<f64> {
     let groups: Vec<u64> = (0..GROUPS).map(|group| PEOPLE.groups_each + (group + round * 500)).collect();
     let event = Events::of("broad").update(PEOPLE, round, 1, &groups);
-    let lag = lags(bed, database, vec![event], Duration::ZERO).await?.remove(0).1;
-    Ok(lag.as_secs_f64())
+    Ok(lags(bed, database, vec![event], Duration::ZERO).await?.remove(0).lag.as_secs_f64())
 }
 
-/// The lag of somebody else's events, forty a second.
-async fn bystanders(bed: &TestBed, database: &str, count: u64) -> anyhow::Result<Latencies> {
-    Ok(latencies(lags(bed, database, others(count), APART).await?))
+/// Somebody else's events, forty a second: how long until each is committed.
+async fn bystanders(bed: &TestBed, database: &str, count: u64) -> anyhow::Result<Vec<Committed>> {
+    lags(bed, database, others(count), APART).await
 }
 
 const APART: Duration = Duration::from_millis(25);
@@ -87,22 +104,35 @@ fn others(count: u64) -> Vec<Event> {
     (0..count).map(update).collect()
 }
 
-fn latencies(lags: Vec<(String, Duration)>) -> Latencies {
+/// Of those sent within a span of time, or of all.
+fn latencies(committed: &[Committed], within: Option<(Instant, Instant)>) -> Latencies {
     let mut latencies = Latencies::default();
-    lags.into_iter().for_each(|(_, lag)| latencies.note(lag));
+    for event in committed {
+        if within.is_none_or(|(from, to)| (from..to).contains(&event.due)) {
+            latencies.note(event.lag);
+        }
+    }
     latencies
 }
 
 /// The deletion's own lag in seconds, and that of somebody else's events before and after it.
-async fn end_of_a_group(bed: &TestBed, database: &str) -> anyhow::Result<(f64, Latencies)> {
+async fn end_of_a_group(bed: &TestBed, database: &str, group: u64) -> anyhow::Result<(f64, Latencies)> {
     let mut events = others(400);
-    let deleted = Events::of("end").group_deleted(0, 0, 0);
+    let deleted = Events::of("end").group_deleted(0, 0, group);
     let id = deleted.id.clone();
     events.insert(200, deleted);
-    let mut lags = lags(bed, database, events, APART).await?;
-    let place = lags.iter().position(|(told, _)| *told == id).context("the deletion was not committed")?;
-    let (_, ended) = lags.remove(place);
-    Ok((ended.as_secs_f64(), latencies(lags)))
+    let mut committed = lags(bed, database, events, APART).await?;
+    let place = committed.iter().position(|it| it.id == id).context("the deletion was not committed")?;
+    let ended = committed.remove(place).lag;
+    Ok((ended.as_secs_f64(), latencies(&committed, None)))
+}
+
+/// An event that was sent and committed.
+struct Committed {
+    id: String,
+    /// When it was to be sent.
+    due: Instant,
+    lag: Duration,
 }
 
 async fn lags(
@@ -110,7 +140,7 @@ async fn lags(
     database: &str,
     events: Vec<Event>,
     apart: Duration,
-) -> anyhow::Result<Vec<(String, Duration)>> {
+) -> anyhow::Result<Vec<Committed>> {
     let heard = Heard::listen(database, events.len()).await?;
     let mut connection = Connection::open(&bed.door).await?;
     let requests = signed(&events, &bed.key);
@@ -123,22 +153,23 @@ async fn lags(
         let status = connection.exchange(request).await?.status;
         ensure!(status == 201, "answered {status}");
     }
-    let lag = |(id, at): (String, Instant)| {
-        let due = sent.get(&id).context("an event was committed that was not sent")?;
-        Ok((id, at.saturating_duration_since(*due)))
+    let committed = |(id, at): (String, Instant)| {
+        let due = *sent.get(&id).context("an event was committed that was not sent")?;
+        Ok(Committed { id, due, lag: at.saturating_duration_since(due) })
     };
-    heard.all().await?.into_iter().map(lag).collect()
+    heard.all().await?.into_iter().map(committed).collect()
 }
 
-/// An update of each member, as fast as the door takes them; until all are committed.
-async fn flood(bed: &TestBed) -> anyhow::Result<Duration> {
+/// An update of each member, as fast as the door takes them; from the first until all are committed. It makes all of
+/// them members of `group`.
+async fn flood(bed: &TestBed, group: u64) -> anyhow::Result<(Instant, Instant)> {
     let applied = async || {
         anyhow::Ok(bed.worker_metrics().await?.sum("rollcall_events_total", &[("outcome", "applied")]))
     };
     let before = applied().await?;
     let events = Events::of("end");
     let all: Vec<Event> =
-        (0..MEMBERS).map(|number| events.update(PEOPLE, number + 1, number * 2, &[1])).collect();
+        (0..MEMBERS).map(|number| events.update(PEOPLE, number + 1, number * 2, &[group])).collect();
     let requests = signed(&all, &bed.key);
     let began = Instant::now();
     send(&bed.door, requests, 64, Pace::Closed, Duration::from_secs(100)).await?.all_accepted()?;
@@ -149,5 +180,5 @@ async fn flood(bed: &TestBed) -> anyhow::Result<Duration> {
         Ok(())
     })
     .await?;
-    Ok(began.elapsed())
+    Ok((began, Instant::now()))
 }
