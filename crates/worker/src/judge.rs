@@ -8,6 +8,7 @@ use rollcall_event::{DirectoryEvent, Lane, ReasonCode};
 use rollcall_queue::Message;
 use rollcall_store::{Blame, Effect, Incoming, StoreError};
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep};
 
 use crate::Shared;
 
@@ -59,9 +60,22 @@ pub(crate) async fn batch(
         };
         judged.push(Judged { message, verdict, incoming: None, span });
     }
-    let _permit = writing.acquire().await;
+    let permit = writing.acquire_owned().await;
+    let began = Instant::now();
     fail::fail_point!("worker.before_begin", |_| std::process::abort());
     let verdicts = apply(&shared, &readable).await;
+    match lane {
+        Lane::Revocations | Lane::Events => shared.courtesy.others_came(Instant::now()),
+        Lane::Bulk => {
+            let rest = shared.courtesy.rest(Instant::now(), began.elapsed());
+            if !rest.is_zero() {
+                tokio::spawn(async move {
+                    sleep(rest).await;
+                    drop(permit);
+                });
+            }
+        }
+    }
     fail::fail_point!("worker.after_commit", |_| std::process::abort());
     let now = (shared.rules.clock)();
     for ((place, verdict), incoming) in places.into_iter().zip(verdicts).zip(readable) {
@@ -126,7 +140,7 @@ async fn apply(shared: &Shared, batch: &[Incoming]) -> Vec<Verdict> {
         if range.is_empty() {
             continue;
         }
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let now = (shared.rules.clock)();
         let applying = shared.store.apply(&batch[range.clone()], &shared.rules.removal_budget, now);
         let error = match applying.await {
@@ -178,7 +192,7 @@ fn pause_after(tries: u32) -> Duration {
 }
 
 pub(crate) async fn pause(shared: &Shared, how_long: Duration) {
-    tokio::select! { () = shared.stop.cancelled() => {}, () = tokio::time::sleep(how_long) => {} }
+    tokio::select! { () = shared.stop.cancelled() => {}, () = sleep(how_long) => {} }
 }
 
 /// How long messages are kept in hand while the database is away. Well below the 30 minutes after which
@@ -192,7 +206,7 @@ const PROBE_AT_MOST: Duration = Duration::from_secs(2);
 #[derive(Default)]
 struct Outage {
     failures: u32,
-    since: Option<tokio::time::Instant>,
+    since: Option<Instant>,
 }
 
 impl Outage {
@@ -201,7 +215,7 @@ impl Outage {
     /// A probe only reads, and a database that is full or read-only answers it: so every failure makes
     /// the wait longer, whatever the probe says.
     async fn may_be_over(&mut self, shared: &Shared) -> bool {
-        let since = *self.since.get_or_insert_with(tokio::time::Instant::now);
+        let since = *self.since.get_or_insert_with(Instant::now);
         self.failures += 1;
         pause(shared, pause_after(self.failures).min(PROBE_AT_MOST)).await;
         until_answers(shared, HOLD.saturating_sub(since.elapsed())).await
@@ -219,7 +233,7 @@ pub(crate) async fn until_ready(shared: &Shared) -> bool {
 
 /// The same within `patience`. That it can be read does not say that the outage is over.
 async fn until_answers(shared: &Shared, patience: Duration) -> bool {
-    let started = tokio::time::Instant::now();
+    let started = Instant::now();
     let mut tries = 0;
     while !shared.stop.is_cancelled() && started.elapsed() < patience {
         let ready = tokio::select! {

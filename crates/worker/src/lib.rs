@@ -9,6 +9,7 @@ mod admin;
 pub mod cli;
 mod commands;
 mod condition;
+mod courtesy;
 mod dead;
 mod gauges;
 mod judge;
@@ -30,6 +31,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::condition::Condition;
+use crate::courtesy::Courtesy;
 
 /// Everything [`run`] needs, already built.
 pub struct Parts {
@@ -78,6 +80,7 @@ struct Shared {
     rules: Rules,
     metrics: Metrics,
     condition: Condition,
+    courtesy: Courtesy,
     stop: CancellationToken,
 }
 
@@ -98,6 +101,7 @@ pub async fn run(parts: Parts, stop: impl Future<Output = ()>) -> anyhow::Result
         rules,
         metrics,
         condition: Condition::default(),
+        courtesy: Courtesy::default(),
         stop: CancellationToken::new(),
     });
     let mut tasks = JoinSet::new();
