@@ -38,7 +38,7 @@ pub(crate) async fn measure(stage: &Stage) -> anyhow::Result<Vec<Figure>> {
     let (mut ends, mut floods) = (Vec::new(), Vec::new());
     let (mut before, mut around, mut during) = (Lags::default(), Lags::default(), Lags::default());
     for round in 0..stage.rounds as u64 {
-        before.add(&latencies(&bystanders(&bed, &database, 400).await?, None));
+        before.add(&latencies(&bystanders(&bed, &database, 200).await?, None));
         let (ended, beside) = end_of_a_group(&bed, &database, round).await?;
         ends.push(ended);
         around.add(&beside);
@@ -117,10 +117,10 @@ fn latencies(committed: &[Committed], within: Option<(Instant, Instant)>) -> Lat
 
 /// The deletion's own lag in seconds, and that of somebody else's events before and after it.
 async fn end_of_a_group(bed: &TestBed, database: &str, group: u64) -> anyhow::Result<(f64, Latencies)> {
-    let mut events = others(400);
+    let mut events = others(200);
     let deleted = Events::of("end").group_deleted(0, 0, group);
     let id = deleted.id.clone();
-    events.insert(200, deleted);
+    events.insert(100, deleted);
     let mut committed = lags(bed, database, events, APART).await?;
     let place = committed.iter().position(|it| it.id == id).context("the deletion was not committed")?;
     let ended = committed.remove(place).lag;
