@@ -2,6 +2,7 @@
 
 mod bed;
 mod behaviour;
+mod deleted;
 mod embedded;
 mod killers;
 mod links;
