@@ -60,21 +60,13 @@ pub(crate) async fn batch(
         };
         judged.push(Judged { message, verdict, incoming: None, span });
     }
-    let permit = writing.acquire_owned().await;
+    // Nobody closes it.
+    let permit = writing.acquire_owned().await.ok();
     let began = Instant::now();
     fail::fail_point!("worker.before_begin", |_| std::process::abort());
     let verdicts = apply(&shared, &readable).await;
-    match lane {
-        Lane::Revocations | Lane::Events => shared.courtesy.others_came(Instant::now()),
-        Lane::Bulk => {
-            let rest = shared.courtesy.rest(Instant::now(), began.elapsed());
-            if !rest.is_zero() {
-                tokio::spawn(async move {
-                    sleep(rest).await;
-                    drop(permit);
-                });
-            }
-        }
+    if let Some(permit) = permit {
+        shared.courtesy.leave(lane, began, permit);
     }
     fail::fail_point!("worker.after_commit", |_| std::process::abort());
     let now = (shared.rules.clock)();

@@ -32,7 +32,7 @@ pub(crate) async fn run(shared: Arc<Shared>, lane: Lane) -> anyhow::Result<()> {
 const IN_HAND: usize = 3;
 
 /// Of these, so many are written at once. More keep one worker's database no busier, and make several workers
-/// wait for each other. Bulk gives way to the other lanes, and rests between its batches while they have something.
+/// wait for each other. Bulk gives way to the other lanes.
 fn written_at_once(lane: Lane) -> usize {
     match lane {
         Lane::Revocations | Lane::Events => 2,
