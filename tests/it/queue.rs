@@ -7,6 +7,7 @@ mod embedded;
 mod killers;
 mod links;
 mod rabbitmq;
+mod width;
 
 /// Runs each behaviour on both backends.
 macro_rules! on_both {

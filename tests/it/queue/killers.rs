@@ -90,8 +90,7 @@ pub(super) async fn suspects_are_sent_round_once_however_often_the_caller_cancel
 /// A consumer that took several at a time when the one beside it died with these in hand.
 async fn beside_one_that_crashed(bed: &Bed, publisher: &Publisher, ids: &[&str]) -> anyhow::Result<Consumer> {
     publish(publisher, &event_key(), ids).await?;
-    // On RabbitMQ the first comes while it takes one at a time, and does not count among the others.
-    let width = u16::try_from(ids.len() - 1)?;
+    let width = u16::try_from(ids.len())?;
     let mut crashing = bed.consumer_with(EVENTS, width, publisher.clone()).await?;
     let mut held = 0;
     while held < ids.len() {

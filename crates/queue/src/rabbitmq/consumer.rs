@@ -4,7 +4,11 @@
 //! when the channel dies is counted with it. So the consumer starts with a prefetch of one and widens at the
 //! first message that nobody had before; when such a message turns up among others, it narrows again, hands
 //! the others out first, and the suspects one by one with nothing else in hand.
+//!
+//! The broker counts what it sent by consumer, and a new width means a new consumer. So that no more than the
+//! prefetch is ever held, a consumer begins with what the earlier ones of its channel have left of it.
 
+use std::future::pending;
 use std::time::Duration;
 
 use rollcall_event::ReasonCode;
@@ -168,14 +172,19 @@ impl Consumer {
         if self.held.misses_one() {
             return Err(QueueError::Ended(self.queue.name()));
         }
-        if self.held.fresh.is_empty() && self.held.suspects.is_empty() {
+        if !self.has_next() {
             self.wait_for_one().await?;
         }
         if !self.held.fresh.is_empty() {
-            self.narrow = false;
+            if self.narrow {
+                self.narrow = false;
+                self.pause().await?;
+            }
             let deadline = *self.lingers_until.get_or_insert_with(|| Instant::now() + linger);
             while self.held.fresh.len() < max && self.held.suspects.is_empty() {
-                self.fit().await?;
+                if !self.fit().await? {
+                    break;
+                }
                 let Some(link) = self.link.as_mut() else { break };
                 let Ok(delivery) = timeout_at(deadline, link.next()).await else { break };
                 self.held.arrived.push(delivery?);
@@ -183,33 +192,53 @@ impl Consumer {
             }
         }
         if !self.held.suspects.is_empty() {
-            self.narrow = true;
-            self.pause().await?;
+            self.stop().await?;
         }
         self.lingers_until = None;
-        if self.held.fresh.is_empty() {
-            return self.one_suspect().await;
+        if !self.held.fresh.is_empty() {
+            let size = max.min(self.held.fresh.len());
+            return Ok(self.held.fresh.drain(..size).collect());
         }
-        let size = max.min(self.held.fresh.len());
-        Ok(self.held.fresh.drain(..size).collect())
+        if !self.has_next() {
+            return Ok(Vec::new());
+        }
+        self.one_suspect().await
+    }
+
+    /// Whether a message may be handed out: a suspect only when nothing else is.
+    fn has_next(&self) -> bool {
+        !self.held.fresh.is_empty() || (!self.held.suspects.is_empty() && self.handed_out() == 0)
+    }
+
+    /// How many messages the caller has and did not settle.
+    fn handed_out(&self) -> usize {
+        self.held.handed_out().saturating_sub(self.owed.len())
     }
 
     async fn wait_for_one(&mut self) -> Result<(), QueueError> {
-        while self.held.fresh.is_empty() && self.held.suspects.is_empty() {
+        while !self.has_next() {
             if self.may_renew() && self.renew_at <= Instant::now() {
                 self.renew().await?;
                 continue;
             }
-            self.fit().await?;
+            if !self.held.suspects.is_empty() {
+                self.stop().await?;
+            }
+            let consumes = self.fit().await?;
+            if self.has_next() {
+                break;
+            }
             let idle = self.may_renew();
             let Some(link) = self.link.as_mut() else { return Err(QueueError::Ended(self.queue.name())) };
             tokio::select! { biased;
-                delivery = link.next() => {
+                delivery = link.next(), if consumes => {
                     self.held.arrived.push(delivery?);
                     self.sort();
                 }
                 () = sleep(OWED), if !self.owed.is_empty() => self.pay().await?,
                 () = sleep_until(self.renew_at), if idle => {}
+                // The caller settles first.
+                () = pending(), if !consumes => {}
             }
         }
         Ok(())
@@ -234,17 +263,39 @@ impl Consumer {
         Ok(())
     }
 
-    /// Sees to it that messages are consumed at the width wanted.
-    async fn fit(&mut self) -> Result<(), QueueError> {
-        let width = if self.narrow { 1 } else { self.prefetch };
-        let Some(link) = self.link.as_mut() else { return Ok(()) };
+    /// Sees to it that messages are consumed at the width wanted, and says whether any are.
+    async fn fit(&mut self) -> Result<bool, QueueError> {
+        let Some(link) = self.link.as_mut() else { return Ok(false) };
         link.started().await?;
-        if link.width() == Some(width) {
-            return Ok(());
+        if link.width().is_some_and(|width| !self.narrow || width == 1) {
+            return Ok(true);
         }
         self.pause().await?;
-        let Some(link) = self.link.as_mut() else { return Ok(()) };
-        link.consume(width).await
+        let width = self.next_width();
+        let Some(link) = self.link.as_mut() else { return Ok(false) };
+        if width > 0 {
+            link.consume(width).await?;
+        }
+        Ok(width > 0)
+    }
+
+    /// How wide a consumer may begin. None begins beside a suspect, nor with less than half of the prefetch: it
+    /// would stay that small.
+    fn next_width(&self) -> u16 {
+        let room = self.prefetch.saturating_sub(u16::try_from(self.held.len()).unwrap_or(u16::MAX));
+        if self.narrow {
+            room.min(u16::from(self.handed_out() == 0))
+        } else if room < self.prefetch.div_ceil(2) {
+            0
+        } else {
+            room
+        }
+    }
+
+    /// Takes nothing more, and after that one at a time.
+    async fn stop(&mut self) -> Result<(), QueueError> {
+        self.narrow = true;
+        self.pause().await
     }
 
     async fn pause(&mut self) -> Result<(), QueueError> {

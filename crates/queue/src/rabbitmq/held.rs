@@ -59,6 +59,16 @@ impl Held {
         self.arrived.is_empty() && self.unsettled.is_empty()
     }
 
+    /// How many messages the broker waits for.
+    pub(super) fn len(&self) -> usize {
+        self.arrived.len() + self.unsettled.len()
+    }
+
+    /// How many of them are not here any more.
+    pub(super) fn handed_out(&self) -> usize {
+        self.unsettled.len() - self.fresh.len() - self.suspects.len()
+    }
+
     pub(super) fn holds(&self, tag: u64) -> bool {
         self.unsettled.contains(&tag)
     }
