@@ -17,14 +17,15 @@ const REMEMBERED: usize = 256;
 /// given the same one before the first has bound it.
 static GIVEN: Mutex<VecDeque<UdpSocket>> = Mutex::new(VecDeque::new());
 
-/// A TCP port of 127.0.0.1 that nobody listened on a moment ago, and nobody else was given.
+/// A TCP port of 127.0.0.1 that nobody listened on a moment ago, and that this gave nobody else lately.
 ///
 /// # Panics
 ///
 /// When none of a thousand tries was free.
 pub fn free_port() -> u16 {
     let mut random = rand::rng();
-    let (port, twin) = (0..1000).find_map(|_| reserve(random.random_range(RANGE))).expect("a port is free");
+    let (port, twin) =
+        (0..1000).find_map(|_| reserve(random.random_range(RANGE))).expect("one of a thousand ports is free");
     let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
     if given.len() == REMEMBERED {
         given.pop_front();

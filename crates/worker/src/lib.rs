@@ -58,7 +58,7 @@ pub struct Rules {
     pub batch_size: usize,
     /// How long a batch waits to fill.
     pub batch_linger: Duration,
-    /// Messages held per lane, at most.
+    /// Messages held per lane of RabbitMQ, at most.
     pub prefetch: u16,
     /// People an organization may lose in an hour.
     pub removal_budget: RemovalBudget,

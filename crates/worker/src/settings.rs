@@ -39,7 +39,7 @@ pub struct Settings {
     /// How long a batch waits to fill; leavers do not wait
     #[arg(long, env = "BATCH_LINGER", default_value = "10ms", value_parser = duration::parse, global = true)]
     pub batch_linger: Duration,
-    /// Messages held per lane, at most; four times the batch size keeps the database busy
+    /// Messages held per lane of RabbitMQ, at most; four times the batch size keeps the database busy
     #[arg(long, env = "PREFETCH", default_value = "1024", value_parser = prefetch, global = true)]
     pub prefetch: u16,
     /// Waits before the second, third … attempt; after the last one a message becomes a dead letter

@@ -94,7 +94,7 @@ impl Consumer {
         self.connect().await?;
         let received = loop {
             match self.collect(max.max(1), linger).await {
-                // Suspects, and none of them for anybody to see.
+                // Suspects, none of them for anybody to see, or not yet.
                 Ok(batch) if batch.is_empty() => {}
                 received => break received,
             }
@@ -212,7 +212,7 @@ impl Consumer {
 
     /// How many messages the caller has and did not settle.
     fn handed_out(&self) -> usize {
-        self.held.handed_out().saturating_sub(self.owed.len())
+        self.held.away().saturating_sub(self.owed.len())
     }
 
     async fn wait_for_one(&mut self) -> Result<(), QueueError> {

@@ -64,8 +64,8 @@ impl Held {
         self.arrived.len() + self.unsettled.len()
     }
 
-    /// How many of them are not here any more.
-    pub(super) fn handed_out(&self) -> usize {
+    /// How many of them were taken from here, by the caller or to be stored anew.
+    pub(super) fn away(&self) -> usize {
         self.unsettled.len() - self.fresh.len() - self.suspects.len()
     }
 
